@@ -1,0 +1,144 @@
+"""What inventory says: every movement of stock, every hold, every refusal at the gate, and alarms."""
+
+from uuid import UUID
+
+from pydantic import Field
+
+from contracts.event import Event
+from contracts.values import (
+    BatchFacts,
+    Code,
+    HoldKind,
+    Listed,
+    Moment,
+    Place,
+    Quantity,
+    QuantityOrZero,
+    Reference,
+    Text,
+    Unit,
+)
+
+
+class MovementReason(Listed):
+    """Why stock moved."""
+
+    RECEIPT = "receipt"
+    PUT_AWAY = "put_away"
+    TRANSFER = "transfer"
+    INSPECTION = "inspection"
+    STATUS_CHANGE = "status_change"
+    PICK = "pick"
+    ISSUE = "issue"
+    CONSUMPTION = "consumption"
+    ADJUSTMENT = "adjustment"
+    REVERSAL = "reversal"
+    UNKNOWN = "unknown"
+
+
+class StockMoved(Event):
+    """A quantity of a batch left one place and status and arrived in another. Stock is the sum of these.
+
+    `sequence` grows by one per item, at commit, over movements and holds together: order is by sequence, never by clock.
+    """
+
+    movement_id: UUID
+    sequence: int = Field(ge=1)
+    item_id: Code
+    batch_id: UUID
+    batch: BatchFacts
+    quantity: Quantity
+    unit: Unit
+    from_place: Place
+    to_place: Place
+    reason: MovementReason
+    reason_text: Text | None = None
+    reference: Reference | None = Field(default=None, description="The receipt, inspection, pick, shipment line, …")
+    effective_at: Moment
+    recorded_at: Moment
+    reverses: UUID | None = None
+
+
+class HoldPlaced(Event):
+    """Stock of a batch may not be used now; without `location_id` everywhere (at `site_id`, or at every site)."""
+
+    hold_id: UUID
+    sequence: int = Field(ge=1)
+    item_id: Code
+    batch_id: UUID
+    kind: HoldKind
+    site_id: Code | None = None
+    location_id: Code | None = None
+    reason: Text
+    reference: Reference | None = Field(default=None, description="The recall, count or excursion.")
+    placed_at: Moment
+
+
+class HoldLifted(Event):
+    """One hold is over; others may still be open."""
+
+    hold_id: UUID
+    sequence: int = Field(ge=1)
+    item_id: Code
+    batch_id: UUID
+    kind: HoldKind
+    site_id: Code | None = None
+    location_id: Code | None = None
+    reason: Text
+    lifted_at: Moment
+
+
+class RefusalCode(Listed):
+    """Why the gate let something not pass."""
+
+    HELD = "held"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    PENDING = "pending"
+    NOT_THERE = "not_there"
+    UNKNOWN = "unknown"
+
+
+class IssueRefused(Event):
+    """A shipment line may not leave; the stock stays where it is."""
+
+    shipment_id: UUID
+    line_id: UUID
+    demand_id: UUID
+    sequence: int = Field(ge=0, description="The item's sequence when this was decided.")
+    item_id: Code
+    batch_id: UUID
+    site_id: Code
+    location_id: Code
+    quantity: Quantity
+    unit: Unit
+    code: RefusalCode
+    reason: Text
+    refused_at: Moment
+
+
+class AlertKind(Listed):
+    """What a person should look at."""
+
+    NEAR_EXPIRY = "near_expiry"
+    CONSUMPTION_SHORT = "consumption_short"
+    PICK_DIFFERENCE = "pick_difference"
+    INSPECTION_DIFFERENCE = "inspection_difference"
+    LEDGER_DIFFERENCE = "ledger_difference"
+    UNKNOWN = "unknown"
+
+
+class StockAlertRaised(Event):
+    """Something does not add up or will soon matter."""
+
+    alert_id: UUID
+    kind: AlertKind
+    item_id: Code
+    batch_id: UUID | None = None
+    site_id: Code | None = None
+    location_id: Code | None = None
+    quantity: QuantityOrZero | None = None
+    unit: Unit | None = None
+    text: Text
+    reference: Reference | None = None
+    raised_at: Moment
