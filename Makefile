@@ -1,0 +1,63 @@
+# Everything on one machine. Needs Python 3.11 and make; no Docker, Java, database or broker.
+#   make help
+
+PYTHON      ?= python3.11
+VENV        := .venv
+BIN         := $(VENV)/bin
+PYTEST_ARGS ?=
+INPUTS      := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status clean test check bench contracts
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.dev ## a virtual environment with everything to work on the project
+
+demo: $(VENV)/.local ## the whole main job on fresh servers: a few minutes, exits 0 when all of it came true
+	@$(BIN)/python -m deploy.local demo
+
+up: $(VENV)/.local ## start all services and stay; Ctrl-C stops them, the next `make up` finds the data again
+	@$(BIN)/python -m deploy.local up
+
+down: $(VENV)/.local ## stop a running `make up`
+	@$(BIN)/python -m deploy.local down
+
+status: $(VENV)/.local ## which servers and services are ready
+	@$(BIN)/python -m deploy.local status
+
+clean: $(VENV)/.local ## remove the data of `make up` (refuses while it runs)
+	@$(BIN)/python -m deploy.local clean
+
+test: $(VENV)/.dev ## every test, on a real broker and a real database
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, boundaries and the fast tests: under a minute
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -m "not stack and not journey" $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev ## the performance figures of README, measured on this machine
+	@$(BIN)/python -m bench
+
+contracts: $(VENV)/.dev ## write the published schemas again after a change of contract
+	@$(BIN)/python -m contracts.publish
+
+# Each stamp is newer than what it was made from, so the second time costs nothing.
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=…")'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# What the services and the local servers need: less than half of what work on the project needs.
+$(VENV)/.local: $(VENV)/.made $(INPUTS)
+	@test -e $(VENV)/.dev -a ! $(VENV)/.dev -ot pyproject.toml -a ! $(VENV)/.dev -ot constraints.txt || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[receiving,inventory,allocation,trace,integration,local]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made $(INPUTS)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

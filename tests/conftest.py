@@ -1,0 +1,77 @@
+"""What every test may ask for.
+
+`servers` (and all that builds on it) is the real broker and the real database, started when the first test asks and
+ended with the session. A test that uses them is marked `stack` by that alone.
+"""
+
+import asyncio
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.server import Server
+from deploy.local.servers import Servers
+
+_STACK = {"servers", "own_servers", "database", "topic_prefix", "broker"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _STACK.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.stack)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The session's broker and database. Do not kill or freeze them: `own_servers` is for that."""
+    folder = _run_folder()
+    chosen = Servers(folder)
+    asyncio.run(chosen.start())
+    yield chosen
+    asyncio.run(chosen.close())
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def broker(servers: Servers) -> Server:
+    """The session's broker; `broker.address` is what clients need."""
+    return servers.broker
+
+
+@pytest.fixture
+async def database(servers: Servers) -> AsyncIterator[str]:
+    """The DSN of a fresh, empty database of this test alone."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield await servers.create_database(name)
+    await servers.drop_database(name)
+
+
+@pytest.fixture
+def topic_prefix(servers: Servers, request: pytest.FixtureRequest) -> str:
+    """What this test's topics and consumer groups begin with, so that no two tests hear each other."""
+    readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40]
+    return f"{servers.topic_prefix}{readable}-{secrets.token_hex(3)}."
+
+
+@pytest.fixture(scope="module")
+def own_servers() -> Iterator[Servers]:
+    """A broker and a database of this module alone, to be killed, frozen and restarted. Each test leaves them running.
+
+    Never the ones that the environment names.
+    """
+    folder = _run_folder()
+    chosen = Servers(folder, own=True)
+    asyncio.run(chosen.start())
+    yield chosen
+    asyncio.run(chosen.close())
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_folder() -> Path:
+    # Not pytest's tmp_path: it keeps the folders of three runs, and these hold hundreds of megabytes.
+    return Path(tempfile.mkdtemp(prefix="batchwise-test-"))
