@@ -85,7 +85,7 @@ class PartnerRole(Listed):
 
 
 class ShelfLifeRule(Part):
-    """What a customer wants left on the needed-on date: days, and percent of the total life. `item_id` absent: any item."""
+    """What a customer wants left on the needed-on date: days, and percent of total life. No `item_id`: any item."""
 
     item_id: Code | None = None
     min_days: int | None = Field(default=None, ge=0, le=36_500)

@@ -39,7 +39,7 @@ class MovementReason(Listed):
 class StockMoved(Event):
     """A quantity of a batch left one place and status and arrived in another. Stock is the sum of these.
 
-    `sequence` grows by one per item, at commit, over movements and holds together: order is by sequence, never by clock.
+    `sequence` grows by one per item, at commit, over movements and holds together: order is by it, never by clock.
     """
 
     movement_id: UUID

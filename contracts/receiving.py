@@ -90,7 +90,7 @@ class ConflictDecision(Listed):
 
 
 class ReceiptConflictFound(Event):
-    """The label's batch number is known, but with another expiry, manufacture date or supplier: nothing was overwritten."""
+    """The label's batch number is known with another expiry, manufacture date or supplier: nothing was changed."""
 
     conflict_id: UUID
     item_id: Code

@@ -16,7 +16,7 @@ QUANTITY_PLACES = 6
 def _never_a_float(value: object) -> object:
     """Refuse a binary float: 0.1 + 0.2 is not 0.3 there."""
     if isinstance(value, float):
-        raise ValueError(f"{value!r} is a binary float: send decimals as text, such as '{value}'")  # noqa: TRY004
+        raise ValueError(f"{value!r} is a binary float: send decimals as text, such as '{value}'")
     return value
 
 
@@ -165,7 +165,7 @@ class DateSource(Listed):
 
 
 class Place(Part):
-    """One end of a movement. A location has site, location, purpose and quality; an outside place has a partner or none."""
+    """One end of a movement. A location has site, purpose and quality; an outside place has a partner or none."""
 
     kind: PlaceKind
     site_id: Code | None = None

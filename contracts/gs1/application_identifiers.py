@@ -302,9 +302,9 @@ _TABLE: tuple[Iterable[ApplicationIdentifier], ...] = (
     _define("8005", n(6), needs=_PACKED),
     _define("8007", x_to(34, c.is_iban), needs="415"),
     _define("8020", x_to(25), needs="415", attribute=False),
-    _define("8110", x_to(70, c.is_coupon), attribute=False),
+    _define("8110", x_to(70, c.is_coupon)),
     _define("8111", n(4), needs="255"),
-    _define("8112", x_to(70, c.is_positive_offer), attribute=False),
+    _define("8112", x_to(70, c.is_positive_offer)),
     # Documents and orders.
     _define("253", _PLACE + maybe(x_to(17)), key=""),
     _define("255", _PLACE + maybe(n_to(12)), excludes="01 02 415 8006 8020 8026", key=""),

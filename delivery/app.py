@@ -1,0 +1,373 @@
+"""A service: its handlers, its HTTP, its loops, composed the same way for everyone."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.routing import APIRoute
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import SpanKind
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from delivery import problems
+from delivery.chunks import Chunks, Clock, Ears, causes_of
+from delivery.commands import Gathering
+from delivery.consumer import Consumer
+from delivery.database import open_pool, transaction
+from delivery.envelope import Envelope, new_id
+from delivery.failures import is_slow_down
+from delivery.handling import Announcements, CommandHandler, EventHandler, TopicLike, Work
+from delivery.outbox import Speaker
+from delivery.parking import Parking, parking_router
+from delivery.relay import Relay
+from delivery.security import Doorkeeper
+from delivery.settings import Settings
+from delivery.telemetry import Metrics, Pulses, Tracing, traceparent_of
+
+_log = structlog.get_logger("delivery.app")
+
+LARGEST_REQUEST = 2_000_000
+"""Bytes of one HTTP body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Something that time makes happen: `run` is called every `every` seconds, by one replica at a time.
+
+    Each call is one transaction; what it returns is announced. It must be able to catch up after any pause.
+    """
+
+    name: str
+    every: float
+    run: Callable[[Work], Awaitable[Announcements]]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a service is made of. `topics` are all topics of the system; it speaks on those it owns."""
+
+    name: str
+    about: str
+    package: str
+    topics: Sequence[TopicLike]
+    hears: Sequence[EventHandler] = ()
+    does: Sequence[CommandHandler] = ()
+    routers: Sequence[APIRouter] = ()
+    watches: Sequence[Watch] = ()
+
+    @property
+    def says(self) -> tuple[TopicLike, ...]:
+        """The topics it owns."""
+        return tuple(topic for topic in self.topics if topic.name.partition(".")[0] == self.name)
+
+    @property
+    def makes(self) -> tuple[TopicLike, ...]:
+        """The topics that its migration creates: its own, and the foreign ones that it listens to."""
+        foreign = [found for handler in self.hears if (found := getattr(handler, "foreign_topic", None)) is not None]
+        return (*self.says, *dict.fromkeys(foreign))
+
+    @property
+    def role(self) -> str:
+        """The least-privileged database role, unless the settings name another."""
+        return f"batchwise_{self.name}"
+
+
+class Runtime:
+    """A service at work: its pool, its loops, and what its HTTP needs."""
+
+    def __init__(
+        self, service: Service, settings: Settings, *, clock: Clock, tracer_provider: TracerProvider | None
+    ) -> None:
+        self.service = service
+        self.settings = settings
+        self.clock = clock
+        self.metrics = Metrics()
+        self.pulses = Pulses()
+        self.tracing = Tracing(service.name, tracer_provider)
+        self.doorkeeper = Doorkeeper(settings)
+        self.pool = open_pool(
+            settings.database_dsn,
+            role=settings.database_role or service.role,
+            name=service.name,
+            size=settings.database_pool,
+            transaction_idle_ms=settings.transaction_idle_ms,
+        )
+        self.relay = Relay(settings, service=service.name, metrics=self.metrics, pulses=self.pulses)
+        speaker = Speaker(
+            f"batchwise/{service.name}",
+            {event.event_type: topic.name for topic in service.says for event in topic.events},
+        )
+        self._speaker = speaker
+        ears = Ears(service.topics, service.hears)
+        self.chunks = Chunks(
+            self.pool,
+            ears,
+            speaker,
+            metrics=self.metrics,
+            tracing=self.tracing,
+            clock=clock,
+            parked_in_a_row=settings.parked_in_a_row,
+        )
+        self.consumer = Consumer(
+            settings,
+            self.chunks,
+            ears.topics,
+            service=service.name,
+            metrics=self.metrics,
+            pulses=self.pulses,
+            committed=self.relay.wake,
+        )
+        self.gathering = Gathering(
+            self.pool,
+            service.does,
+            speaker,
+            metrics=self.metrics,
+            tracing=self.tracing,
+            clock=clock,
+            committed=self.relay.wake,
+        )
+        self.parking = Parking(self.pool, ears, self.chunks, clock)
+        self._stopping = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._database_problem: str | None = "not asked yet"
+
+    async def start(self) -> None:
+        """Start the loops; none of them needs the database or the brokers to be there already."""
+        await self.pool
+        self._stopping.clear()
+        loops = [self.relay.run(), self._look(), *(self._watch(watch) for watch in self.service.watches)]
+        if self.service.hears:
+            loops.append(self.consumer.run())
+        self._loops = [asyncio.create_task(loop) for loop in loops]
+
+    async def stop(self) -> None:
+        """Finish what is under way: the chunk, the commands, then what they announced; hand everything over."""
+        self._stopping.set()
+        self.consumer.stop()
+        await self.gathering.drain()
+        self.relay.stop()
+        _done, late = await asyncio.wait(self._loops, timeout=15) if self._loops else (set(), set())
+        for loop in late:
+            loop.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.pool.close(), 3)
+        self.tracing.shutdown()
+
+    def not_ready(self) -> dict[str, str]:
+        """What this service waits for, by part; empty when it is ready."""
+        waits = {"database": self._database_problem, "relay": self.relay.problem}
+        if self.service.hears:
+            waits["consumer"] = self.consumer.problem
+        return {part: why for part, why in waits.items() if why}
+
+    async def run_watch(self, watch: Watch) -> bool:
+        """Run a watch once, now, in a transaction of its own; False when another replica is at it."""
+        async with transaction(self.pool) as db:
+            if not await db.fetchval("SELECT pg_try_advisory_xact_lock(hashtext($1))", f"batchwise.watch.{watch.name}"):
+                return False
+            work = Work(db, self.clock())
+            run_id = str(new_id())
+            envelope = Envelope(
+                event_id=run_id,
+                type=f"watch.{watch.name}",
+                source=f"batchwise/{self.service.name}",
+                time=work.now,
+                key="",
+                correlation_id=run_id,
+                actor=f"batchwise/{self.service.name}",
+            )
+            work.know(watch, envelope)
+            await self._speaker.say(work, causes_of(await watch.run(work), [(watch, envelope)]))
+        self.relay.wake()
+        return True
+
+    async def _watch(self, watch: Watch) -> None:
+        while not self._stopping.is_set():
+            self.pulses.beat(f"watch {watch.name}", within=watch.every + 120)
+            try:
+                await self.run_watch(watch)
+            except Exception as error:
+                level = _log.warning if is_slow_down(error) else _log.exception
+                level("a watch failed; it catches up next time", watch=watch.name, error=repr(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), watch.every)
+        self.pulses.forget(f"watch {watch.name}")
+
+    async def _look(self) -> None:
+        """Once a second, see whether the database answers, and measure outbox and parked messages."""
+        while not self._stopping.is_set():
+            try:
+                async with asyncio.timeout(5):
+                    row = await self.pool.fetchrow(
+                        """
+                        SELECT (SELECT count(*) FROM (SELECT FROM delivery.outbox LIMIT 100000) AS rows) AS outbox,
+                               (SELECT coalesce(extract(epoch FROM clock_timestamp() - said_at), 0)::float8
+                                FROM delivery.outbox ORDER BY id LIMIT 1) AS age,
+                               (SELECT count(*) FROM delivery.parked WHERE status = 'parked') AS parked
+                        """
+                    )
+                self.metrics.outbox_rows.set(row["outbox"] if row else 0)
+                self.metrics.outbox_age.set(max(0.0, (row["age"] if row else None) or 0.0))
+                self.metrics.parked_open.set(row["parked"] if row else 0)
+                self._database_problem = None
+            except Exception as error:
+                self._database_problem = f"{type(error).__name__}: {error}"
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 1.0)
+
+
+class _Observed:
+    """Around every HTTP call: a span, a metric, a limit on the body, and a problem instead of a bare 500."""
+
+    def __init__(self, app: ASGIApp, runtime: Runtime) -> None:
+        self._app = app
+        self._runtime = runtime
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        if int(headers.get(b"content-length", b"0") or 0) > LARGEST_REQUEST:
+            await _too_large()(scope, receive, send)
+            return
+        runtime = self._runtime
+        status = 500
+        began = time.perf_counter()
+        received = 0
+
+        async def watched_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > LARGEST_REQUEST:
+                raise problems.problem(413, "too_large", f"the body has more than {LARGEST_REQUEST} bytes")
+            return message
+
+        async def watched_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        traceparent = headers.get(b"traceparent", b"").decode("ascii", "replace") or None
+        name = f"{scope['method']} {scope['path']}"
+        with runtime.tracing.within(name, SpanKind.SERVER, traceparent) as span:
+            scope.setdefault("state", {})["traceparent"] = traceparent_of(span, traceparent)
+            try:
+                await self._app(scope, watched_receive, watched_send)
+            except Exception:
+                _log.exception("a call failed", call=name)
+                if status != 500:
+                    raise
+                fault = problems.Problem(
+                    title="A fault of ours",
+                    status=500,
+                    code="fault",
+                    detail="the fault was logged; nothing was changed",
+                )
+                await problems.problem_response(fault)(scope, receive, watched_send)
+            finally:
+                route = scope.get("route")
+                path = getattr(route, "path", "unmatched")
+                runtime.metrics.http_seconds.labels(scope["method"], path, status).observe(time.perf_counter() - began)
+
+
+def _too_large() -> Response:
+    return problems.problem_response(
+        problems.Problem(
+            title="Too large", status=413, code="too_large", detail=f"the body has more than {LARGEST_REQUEST} bytes"
+        )
+    )
+
+
+def _utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def build(
+    service: Service,
+    settings: Settings,
+    *,
+    clock: Clock = _utc_now,
+    tracer_provider: TracerProvider | None = None,
+) -> FastAPI:
+    """The whole service as an ASGI app; its `lifespan` starts and stops the loops. `app.state.runtime` is its Runtime.
+
+    Raises `ValueError` when a route asks for no token.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await app.state.runtime.start()
+        try:
+            yield
+        finally:
+            await app.state.runtime.stop()
+
+    app = FastAPI(
+        title=f"Batchwise {service.name}",
+        version="1.0",
+        description=service.about,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+    )
+    app.state.runtime = runtime = Runtime(service, settings, clock=clock, tracer_provider=tracer_provider)
+    problems.install(app)
+    for router in (*service.routers, parking_router()):
+        app.include_router(router)
+    unprotected = [route.path for route in app.routes if isinstance(route, APIRoute) and not asks_for_token(route)]
+    if unprotected:
+        raise ValueError(f"{service.name}: these routes ask for no token: {unprotected}")
+    app.include_router(_health_router(runtime))
+    app.add_middleware(_Observed, runtime=runtime)
+    return app
+
+
+def asks_for_token(route: APIRoute) -> bool:
+    """Whether one of the route's dependencies is `requires(...)` or `desk(...)`."""
+
+    def among(dependant: Any) -> bool:
+        return hasattr(dependant.call, "allowed_roles") or any(among(inner) for inner in dependant.dependencies)
+
+    return among(route.dependant)
+
+
+def _health_router(runtime: Runtime) -> APIRouter:
+    """For the platform, without a token: it says nothing about any business."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/health/live")
+    async def live() -> Response:
+        """Whether every loop moved lately; if not, restart this process."""
+        late = runtime.pulses.late()
+        return Response(
+            orjson.dumps({"live": not late, "late_seconds": late}),
+            status_code=503 if late else 200,
+            media_type="application/json",
+        )
+
+    @router.get("/health/ready")
+    async def ready() -> Response:
+        """Whether this process can work, and if not, what it waits for."""
+        waits = runtime.not_ready()
+        return Response(
+            orjson.dumps({"ready": not waits, "waits_for": waits}),
+            status_code=503 if waits else 200,
+            media_type="application/json",
+        )
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus metrics."""
+        return Response(generate_latest(runtime.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

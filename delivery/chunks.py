@@ -1,0 +1,396 @@
+"""A chunk: some messages handled in one transaction, each taking effect once, in order per key."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry.trace import Span, SpanKind
+
+from delivery.database import Pool, columns, transaction
+from delivery.envelope import Envelope, NotAnEnvelope, read_envelope, text_headers
+from delivery.failures import Stopped
+from delivery.handling import Announcements, EventHandler, EventLike, ForeignMessage, Said, TopicLike, Work
+from delivery.outbox import Speaker
+from delivery.telemetry import Metrics, Tracing, end_failed, traceparent_of
+
+Clock = Callable[[], dt.datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record stands; unique for ever."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A record as Kafka gave it, before anybody understood it. `topic` is without the prefix."""
+
+    position: Position
+    key: bytes | None
+    headers: Mapping[str, str]
+    body: bytes
+
+    @classmethod
+    def of(cls, record: Any, prefix: str) -> "Arrival":
+        """From an aiokafka `ConsumerRecord`."""
+        topic = record.topic.removeprefix(prefix)
+        return cls(
+            Position(topic, record.partition, record.offset),
+            record.key,
+            text_headers(record.headers),
+            record.value or b"",
+        )
+
+    @property
+    def key_text(self) -> str | None:
+        """The key as text; None for a record without one."""
+        return None if self.key is None else self.key.decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """An arrival that a handler here is meant for."""
+
+    arrival: Arrival
+    envelope: Envelope
+    message: Any
+    handler: EventHandler
+
+
+@dataclass(frozen=True, slots=True)
+class Misunderstood:
+    """An arrival that can never be handled as it is."""
+
+    arrival: Arrival
+    kind: str
+    error: str
+
+
+class Ears:
+    """What a service understands: its handlers by event type and by foreign topic."""
+
+    def __init__(self, topics: Sequence[TopicLike], handlers: Sequence[EventHandler]) -> None:
+        self._handlers: dict[str, EventHandler] = {}
+        self._types: dict[str, type[EventLike]] = {}
+        self._foreign: dict[str, EventHandler] = {}
+        home = {event.event_type: topic for topic in topics for event in topic.events}
+        hears: dict[str, None] = {}
+        for handler in handlers:
+            foreign: TopicLike | None = getattr(handler, "foreign_topic", None)
+            if foreign is not None:
+                self._foreign[foreign.name] = handler
+                hears[foreign.name] = None
+            for event in getattr(handler, "events", ()):
+                if event.event_type in self._handlers:
+                    raise ValueError(f"{event.event_type} has two handlers: one type, one handler")
+                if event.event_type not in home:
+                    raise ValueError(f"{event.event_type} is on no known topic")
+                self._handlers[event.event_type] = handler
+                self._types[event.event_type] = event
+                hears[home[event.event_type].name] = None
+        self.topics: tuple[str, ...] = tuple(hears)
+
+    def understand(self, arrival: Arrival) -> Understood | Misunderstood | None:
+        """The message in an arrival, or why there is none; None for an event that is not heard here.
+
+        A type that nobody here knows is passed over, not parked: on our own topics it is a newer speaker's, and
+        services are deployed one by one. On a foreign topic everything goes to the topic's handler.
+        """
+        foreign = self._foreign.get(arrival.position.topic)
+        if foreign is not None:
+            return self._foreign_message(arrival, foreign)
+        try:
+            envelope = read_envelope(dict(arrival.headers), arrival.key)
+        except NotAnEnvelope as error:
+            return Misunderstood(arrival, "malformed", str(error))
+        handler = self._handlers.get(envelope.type)
+        if handler is None:
+            return None
+        try:
+            message = self._types[envelope.type].read(arrival.body)
+        except (ValueError, RecursionError) as error:
+            return Misunderstood(arrival, "malformed", f"{envelope.type}: {error}"[:4000])
+        if message.key != envelope.key:
+            return Misunderstood(
+                arrival,
+                "malformed",
+                f"{envelope.type}: the record's key is {envelope.key!r}, its body's {message.key!r}",
+            )
+        return Understood(arrival, envelope, message, handler)
+
+    @staticmethod
+    def _foreign_message(arrival: Arrival, handler: EventHandler) -> Understood:
+        position = str(arrival.position)
+        envelope = Envelope(
+            event_id=position,
+            type=arrival.position.topic,
+            source=arrival.position.topic,
+            time=dt.datetime.now(dt.UTC),
+            key=arrival.key_text or "",
+            correlation_id=position,
+            actor=arrival.headers.get("ce_source") or arrival.position.topic.partition(".")[0],
+            traceparent=arrival.headers.get("traceparent"),
+        )
+        message = ForeignMessage(arrival.position.topic, position, envelope.key, arrival.headers, arrival.body)
+        return Understood(arrival, envelope, message, handler)
+
+
+def waves(heard: Sequence[Understood]) -> Iterator[tuple[EventHandler, list[Understood]]]:
+    """Group a chunk into calls of handlers, as few as possible, keeping the order of each key."""
+    waiting = list(heard)
+    while waiting:
+        handler = waiting[0].handler
+        wave: list[Understood] = []
+        later: list[Understood] = []
+        held_back: set[str] = set()
+        for each in waiting:
+            if each.handler is handler and each.envelope.key not in held_back:
+                wave.append(each)
+            else:
+                later.append(each)
+                held_back.add(each.envelope.key)
+        yield handler, wave
+        waiting = later
+
+
+def causes_of(
+    announcements: Announcements, heard: Sequence[tuple[object, Envelope]]
+) -> list[tuple[EventLike, Envelope]]:
+    """Each announcement with its cause: the named one, else the last one heard of its key, else the first."""
+    by_identity = {id(message): envelope for message, envelope in heard}
+    by_key = {envelope.key: envelope for _, envelope in heard}
+    first = heard[0][1] if heard else None
+    said = []
+    for announcement in announcements:
+        if isinstance(announcement, Said):
+            event, cause = announcement.event, by_identity.get(id(announcement.because))
+        else:
+            event, cause = announcement, by_key.get(announcement.key, first)
+        if cause is None:
+            raise LookupError(f"{event.event_type}: `because` is not what the handler was given")
+        said.append((event, cause))
+    return said
+
+
+class Chunks:
+    """Takes chunks of arrivals through inbox, handlers and outbox, in one transaction each."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        ears: Ears,
+        speaker: Speaker,
+        *,
+        metrics: Metrics,
+        tracing: Tracing,
+        clock: Clock,
+        parked_in_a_row: int,
+    ) -> None:
+        self._pool = pool
+        self._ears = ears
+        self._speaker = speaker
+        self._metrics = metrics
+        self._tracing = tracing
+        self._clock = clock
+        self._parked_limit = parked_in_a_row
+        self._parked_in_a_row = 0
+
+    async def take(self, arrivals: Sequence[Arrival]) -> None:
+        """Let every arrival take effect once, or park what cannot, and commit. Raises whatever a handler raised."""
+        heard: list[Understood] = []
+        misunderstood: list[Misunderstood] = []
+        order: list[Understood | Misunderstood] = []
+        for arrival in arrivals:
+            found = self._ears.understand(arrival)
+            if found is None:
+                self._metrics.ignored.labels(arrival.headers.get("ce_type", "")[:80]).inc()
+            else:
+                order.append(found)
+                if isinstance(found, Understood):
+                    heard.append(found)
+                else:
+                    misunderstood.append(found)
+        if not order:
+            return
+        async with transaction(self._pool) as db:
+            work = Work(db, self._clock())
+            await work.lock(key for found in order if (key := found.arrival.key_text) is not None)
+            fresh, parked = await self._sort_out(work, order)
+            self._count_parked_in_a_row(len(parked), bool(fresh))
+            if parked:
+                await park(work, parked)
+            await self.handle(work, fresh)
+        for kind, _, _ in parked:
+            self._metrics.parked.labels(kind).inc()
+
+    async def _sort_out(
+        self, work: Work, order: Sequence[Understood | Misunderstood]
+    ) -> tuple[list[Understood], list["Parked"]]:
+        """What is new and may be handled, and what must be parked: itself, or behind an earlier one of its key."""
+        understood = [found for found in order if isinstance(found, Understood)]
+        rows = await work.db.fetch(
+            """
+            WITH fresh AS (
+                INSERT INTO delivery.inbox (event_id)
+                SELECT DISTINCT unnest($1::uuid[])
+                ON CONFLICT DO NOTHING
+                RETURNING event_id
+            )
+            SELECT event_id, NULL AS topic, NULL AS key FROM fresh
+            UNION ALL
+            SELECT DISTINCT NULL::uuid, topic, key
+            FROM delivery.parked
+            WHERE status = 'parked' AND topic = ANY($2::text[]) AND key = ANY($3::text[])
+            """,
+            [found.envelope.inbox_id for found in understood],
+            list({found.arrival.position.topic for found in order}),
+            list({key for found in order if (key := found.arrival.key_text) is not None}),
+        )
+        new = {row["event_id"] for row in rows if row["event_id"] is not None}
+        blocked = {(row["topic"], row["key"]) for row in rows if row["event_id"] is None}
+        fresh: list[Understood] = []
+        parked: list[Parked] = []
+        for found in order:
+            lane = (found.arrival.position.topic, found.arrival.key_text)
+            if isinstance(found, Misunderstood):
+                parked.append(("behind" if lane in blocked else found.kind, found.error, found.arrival))
+                if lane[1] is not None:
+                    blocked.add(lane)
+            elif found.envelope.inbox_id not in new:
+                self._metrics.dropped.inc()
+            else:
+                new.discard(found.envelope.inbox_id)
+                if lane in blocked:
+                    parked.append(("behind", "waits behind an earlier message of its key", found.arrival))
+                else:
+                    fresh.append(found)
+        return fresh, parked
+
+    def _count_parked_in_a_row(self, parked: int, something_worked: bool) -> None:
+        self._parked_in_a_row = 0 if something_worked else self._parked_in_a_row + parked
+        if self._parked_in_a_row >= self._parked_limit:
+            raise Stopped(
+                f"{self._parked_in_a_row} messages in a row had to be parked (limit {self._parked_limit}): "
+                "the consumer stops, since something is misconfigured"
+            )
+
+    async def handle(self, work: Work, heard: Sequence[Understood]) -> None:
+        """Call the handlers and write what they announce; part of the caller's transaction."""
+        spans: list[Span] = []
+        try:
+            for handler, wave in waves(heard):
+                given: list[tuple[object, Envelope]] = []
+                for each in wave:
+                    envelope = each.envelope
+                    span = self._tracing.begin(
+                        f"hear {envelope.type}",
+                        SpanKind.CONSUMER,
+                        envelope.traceparent,
+                        {"messaging.message.id": envelope.event_id, "messaging.kafka.message.key": envelope.key},
+                    )
+                    if span is not None:
+                        spans.append(span)
+                        envelope = with_traceparent(envelope, traceparent_of(span, None))
+                    work.know(each.message, envelope)
+                    given.append((each.message, envelope))
+                announcements = await handler(work, [message for message, _ in given])
+                said = causes_of(announcements, given)
+                await self._speaker.say(work, said)
+                for each in wave:
+                    self._metrics.heard.labels(each.envelope.type).inc()
+                for event, _ in said:
+                    self._metrics.said.labels(event.event_type).inc()
+        except BaseException as error:
+            for span in spans:
+                end_failed(span, error)
+            raise
+        for span in spans:
+            span.end()
+
+    async def park_one(self, arrival: Arrival, kind: str, error: str, attempts: int) -> None:
+        """Park one arrival that failed by itself, and remember that it was seen. Raises `Stopped` at the limit."""
+        found = self._ears.understand(arrival)
+        async with transaction(self._pool) as db:
+            work = Work(db, self._clock())
+            if arrival.key_text is not None:
+                await work.lock([arrival.key_text])
+            if isinstance(found, Understood):
+                first = await db.fetchval(
+                    "INSERT INTO delivery.inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING event_id",
+                    found.envelope.inbox_id,
+                )
+                if first is None:
+                    self._metrics.dropped.inc()
+                    return
+            self._count_parked_in_a_row(1, something_worked=False)
+            await park(work, [(kind, error, arrival)], attempts=attempts)
+        self._metrics.parked.labels(kind).inc()
+
+
+Parked = tuple[str, str, Arrival]
+"""Kind, error, arrival."""
+
+
+async def park(work: Work, parked: Sequence[Parked], *, attempts: int = 1) -> None:
+    """Keep messages for a person, whole. The same record is kept once."""
+    await work.db.execute(
+        """
+        INSERT INTO delivery.parked (topic, partition, "offset", key, event_id, event_type, headers, body, kind, error,
+                                     attempts)
+        SELECT topic, partition, "offset", key, event_id, event_type, headers, body, kind, error, $12
+        FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::bytea[],
+                    $9::text[], $10::text[], $11::int[])
+             AS row (topic, partition, "offset", key, event_id, event_type, headers, body, kind, error, n)
+        ORDER BY n
+        ON CONFLICT (topic, partition, "offset") DO NOTHING
+        """,
+        *columns(
+            (
+                (
+                    arrival.position.topic,
+                    arrival.position.partition,
+                    arrival.position.offset,
+                    _storable(arrival.key_text),
+                    _storable(arrival.headers.get("ce_id")),
+                    _storable(arrival.headers.get("ce_type")),
+                    {_storable(name): _storable(value) for name, value in arrival.headers.items()},
+                    arrival.body,
+                    kind,
+                    _storable(error) or "",
+                    n,
+                )
+                for n, (kind, error, arrival) in enumerate(parked)
+            ),
+            11,
+        ),
+        attempts,
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    """PostgreSQL's text holds every character but NUL: keep that one visible."""
+    return None if text is None else text.replace("\x00", "\\x00")
+
+
+def with_traceparent(envelope: Envelope, traceparent: str | None) -> Envelope:
+    """The same envelope inside another span."""
+    return Envelope(
+        envelope.event_id,
+        envelope.type,
+        envelope.source,
+        envelope.time,
+        envelope.key,
+        envelope.correlation_id,
+        envelope.causation_id,
+        envelope.actor,
+        traceparent,
+        envelope.person,
+    )

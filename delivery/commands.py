@@ -1,0 +1,352 @@
+"""HTTP commands: those that wait are gathered into one transaction, and each caller gets its own answer, once."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import asyncpg
+import orjson
+import structlog
+from fastapi import Depends, Header, Request, Response
+from opentelemetry.trace import SpanKind
+from pydantic import BaseModel
+
+from delivery.chunks import Clock, causes_of, with_traceparent
+from delivery.database import Connection, Pool, columns, transaction
+from delivery.envelope import Envelope, new_id
+from delivery.failures import is_slow_down
+from delivery.handling import Announcement, CommandHandler, EventLike, Said, Work
+from delivery.outbox import Speaker
+from delivery.problems import MEDIA_TYPE, Problem, problem
+from delivery.security import Person, requires
+from delivery.telemetry import Metrics, Tracing, end_failed, traceparent_of
+
+_log = structlog.get_logger("delivery.commands")
+
+_GROUP = 64
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command's caller gets, and what others are told. Kept with its `Idempotency-Key`."""
+
+    body: BaseModel | Mapping[str, Any] | Sequence[Any] | None = None
+    status: int = 200
+    says: Sequence[Announcement] = ()
+    media_type: str = "application/json"
+
+    def content(self) -> bytes:
+        """The body as it is sent."""
+        if self.body is None:
+            return b""
+        if isinstance(self.body, BaseModel):
+            return self.body.model_dump_json().encode()
+        return orjson.dumps(self.body, default=_jsonable)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return str(value)
+
+
+def Refusal(status: int, code: str, detail: str, *, says: Sequence[Announcement] = ()) -> Answer:  # noqa: N802
+    """A business "no" as the answer: problem+json with a stable `code` and a `detail` that names value and limit."""
+    return Answer(Problem(title="Refused", status=status, code=code, detail=detail), status, says, MEDIA_TYPE)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One HTTP write that waits for its answer."""
+
+    command: Any
+    envelope: Envelope
+    caller: str
+    idempotency_key: str
+    fingerprint: bytes
+    keys: Sequence[str]
+    answered: "asyncio.Future[_Given]" = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An answer as it goes out."""
+
+    status: int
+    media_type: str
+    content: bytes
+    again: bool
+
+
+class Gathering:
+    """Runs commands: while one transaction is under way, those that arrive wait and share the next.
+
+    Many callers on one item so cost one lock and one commit, not one each. Each kind of command has its own line.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        handlers: Sequence[CommandHandler],
+        speaker: Speaker,
+        *,
+        metrics: Metrics,
+        tracing: Tracing,
+        clock: Clock,
+        committed: Callable[[], None],
+    ) -> None:
+        self._pool = pool
+        self._speaker = speaker
+        self._metrics = metrics
+        self._tracing = tracing
+        self._clock = clock
+        self._committed = committed
+        self._handlers: dict[type, CommandHandler] = {}
+        for handler in handlers:
+            for command in getattr(handler, "commands", ()):
+                if command in self._handlers:
+                    raise ValueError(f"{command.__name__} has two handlers: one command, one handler")
+                self._handlers[command] = handler
+        self._waiting: dict[CommandHandler, list[_Call]] = {}
+        self._running: dict[CommandHandler, asyncio.Task[None]] = {}
+
+    async def do(self, call: _Call) -> _Given:
+        """Queue a call and wait for its answer."""
+        handler = self._handlers.get(type(call.command))
+        if handler is None:
+            raise LookupError(f"nobody does {type(call.command).__name__}")
+        self._waiting.setdefault(handler, []).append(call)
+        if handler not in self._running:
+            self._running[handler] = asyncio.create_task(self._line(handler))
+        return await asyncio.shield(call.answered)
+
+    async def drain(self) -> None:
+        """Wait until every call that was accepted is answered."""
+        while self._running:
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _line(self, handler: CommandHandler) -> None:
+        """Work off one line until it is empty."""
+        try:
+            while waiting := self._waiting.get(handler):
+                group, self._waiting[handler] = waiting[:_GROUP], waiting[_GROUP:]
+                await self._settle(handler, group)
+        finally:
+            del self._running[handler]
+
+    async def _settle(self, handler: CommandHandler, group: Sequence[_Call]) -> None:
+        """Give every call of a group an answer or an error; what fails together is tried one by one."""
+        try:
+            answers = await self._patiently(handler, group)
+        except Exception as error:
+            if len(group) > 1 and not is_slow_down(error):
+                self._metrics.retries.labels("one_by_one").inc()
+                for call in group:
+                    await self._settle(handler, [call])
+                return
+            for call in group:
+                if not call.answered.done():
+                    call.answered.set_exception(error)
+                    # A caller that went away never looks at it.
+                    call.answered.exception()
+            return
+        for call, answer in zip(group, answers, strict=True):
+            if not call.answered.done():
+                call.answered.set_result(answer)
+
+    async def _patiently(self, handler: CommandHandler, group: Sequence[_Call]) -> list[_Given]:
+        """A few tries: a deadlock or a lost connection is no reason to send a caller away."""
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return await self._together(handler, group)
+            except asyncpg.UniqueViolationError as error:
+                # Another replica answered the same Idempotency-Key meanwhile: read its answer.
+                if error.table_name != "answer" or attempt == _TRIES:
+                    raise
+            except Exception as error:
+                if not is_slow_down(error) or attempt == _TRIES:
+                    raise
+                self._metrics.retries.labels("slow_down").inc()
+                await asyncio.sleep(0.02 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    async def _together(self, handler: CommandHandler, group: Sequence[_Call]) -> list[_Given]:
+        """One transaction: earlier answers, then the handler, then outbox and answers."""
+        spans = [
+            self._tracing.begin(f"do {type(call.command).__name__}", SpanKind.INTERNAL, call.envelope.traceparent)
+            for call in group
+        ]
+        try:
+            async with transaction(self._pool) as db:
+                work = Work(db, self._clock())
+                given = await _earlier_answers(db, group)
+                firsts = {
+                    name: call for call in reversed(group) if (name := (call.caller, call.idempotency_key)) not in given
+                }
+                todo = [call for call in group if firsts.get((call.caller, call.idempotency_key)) is call]
+                if todo:
+                    await work.lock(key for call in todo for key in call.keys)
+                    heard = []
+                    for call in todo:
+                        span = spans[group.index(call)]
+                        envelope = with_traceparent(call.envelope, traceparent_of(span, call.envelope.traceparent))
+                        work.know(call.command, envelope)
+                        heard.append((call.command, envelope))
+                    answers = await handler(work, [call.command for call in todo])
+                    if len(answers) != len(todo):
+                        raise AssertionError(f"{handler} gave {len(answers)} answers to {len(todo)} commands")
+                    said: list[tuple[EventLike, Envelope]] = []
+                    for call, answer in zip(todo, answers, strict=True):
+                        said += causes_of([_because(call, says) for says in answer.says], heard)
+                    await self._speaker.say(work, said)
+                    await _keep_answers(db, todo, answers)
+                    for event, _ in said:
+                        self._metrics.said.labels(event.event_type).inc()
+                    for call, answer in zip(todo, answers, strict=True):
+                        given[call.caller, call.idempotency_key] = (
+                            call.fingerprint,
+                            _Given(answer.status, answer.media_type, answer.content(), again=False),
+                        )
+        except BaseException as error:
+            for span in spans:
+                end_failed(span, error)
+            raise
+        for span in spans:
+            if span is not None:
+                span.end()
+        self._metrics.command_group.observe(len(group))
+        if todo:
+            self._committed()
+        return [_matching(call, given, fresh=call in todo) for call in group]
+
+
+def _because(call: _Call, says: Announcement) -> Said:
+    return says if isinstance(says, Said) else Said(says, call.command)
+
+
+def _matching(call: _Call, given: Mapping[tuple[str, str], tuple[bytes, _Given]], *, fresh: bool) -> _Given:
+    """The answer of a call's Idempotency-Key, unless the key was used for something else."""
+    fingerprint, answer = given[call.caller, call.idempotency_key]
+    if fingerprint != call.fingerprint:
+        detail = f"Idempotency-Key {call.idempotency_key!r} was used for another call: take a new key for a new call"
+        other = Refusal(422, "idempotency_key_reused", detail)
+        return _Given(other.status, other.media_type, other.content(), again=False)
+    return answer if fresh else _Given(answer.status, answer.media_type, answer.content, again=True)
+
+
+async def _earlier_answers(db: Connection, group: Sequence[_Call]) -> dict[tuple[str, str], tuple[bytes, _Given]]:
+    rows = await db.fetch(
+        """
+        SELECT answer.*
+        FROM unnest($1::text[], $2::text[]) AS asked (caller, idempotency_key)
+        JOIN delivery.answer USING (caller, idempotency_key)
+        """,
+        [call.caller for call in group],
+        [call.idempotency_key for call in group],
+    )
+    return {
+        (row["caller"], row["idempotency_key"]): (
+            row["fingerprint"],
+            _Given(row["status"], row["media_type"], row["body"], again=True),
+        )
+        for row in rows
+    }
+
+
+async def _keep_answers(db: Connection, calls: Sequence[_Call], answers: Sequence[Answer]) -> None:
+    await db.execute(
+        """
+        INSERT INTO delivery.answer (caller, idempotency_key, fingerprint, status, media_type, body)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::smallint[], $5::text[], $6::bytea[])
+        """,
+        *columns(
+            (
+                (
+                    call.caller,
+                    call.idempotency_key,
+                    call.fingerprint,
+                    answer.status,
+                    answer.media_type,
+                    answer.content(),
+                )
+                for call, answer in zip(calls, answers, strict=True)
+            ),
+            6,
+        ),
+    )
+
+
+class Desk:
+    """Where an endpoint hands in a command for the person who calls."""
+
+    def __init__(self, request: Request, person: Person, idempotency_key: str) -> None:
+        self._request = request
+        self.person = person
+        self._idempotency_key = idempotency_key
+
+    async def do(self, command: Any, *, keys: Sequence[str] = ()) -> Response:
+        """Have a command done, with `keys` locked, in one transaction; the answer is kept with its Idempotency-Key."""
+        runtime = self._request.app.state.runtime
+        request_id = str(new_id())
+        envelope = Envelope(
+            event_id=request_id,
+            type=f"http.{type(command).__name__}",
+            source=f"batchwise/{runtime.service.name}",
+            time=runtime.clock(),
+            key="",
+            correlation_id=self._request.headers.get("x-correlation-id", "")[:100] or request_id,
+            actor=self.person.subject,
+            traceparent=self._request.state.traceparent,
+            person=self.person,
+        )
+        body = await self._request.body()
+        said = f"{self._request.method} {self._request.url.path}?{self._request.url.query}\n".encode()
+        call = _Call(
+            command=command,
+            envelope=envelope,
+            caller=self.person.subject,
+            idempotency_key=self._idempotency_key,
+            fingerprint=hashlib.sha256(said + body).digest(),
+            keys=keys,
+            answered=asyncio.get_running_loop().create_future(),
+        )
+        try:
+            given = await runtime.gathering.do(call)
+        except Exception as error:
+            if is_slow_down(error):
+                raised = problem(
+                    503, "try_again", "the database is away; nothing was changed, or the same call gives its answer"
+                )
+                raised.headers["Retry-After"] = "1"
+                raise raised from error
+            raise
+        headers = {"Idempotency-Replayed": "true"} if given.again else {}
+        return Response(given.content, status_code=given.status, media_type=given.media_type, headers=headers)
+
+
+def desk(*roles: str) -> Callable[..., Desk]:
+    """A dependency for writes: the caller holds one of `roles` and sends an `Idempotency-Key`."""
+    allowed = requires(*roles)
+
+    def take(
+        request: Request,
+        person: Annotated[Person, Depends(allowed)],
+        idempotency_key: Annotated[
+            str,
+            Header(
+                min_length=1,
+                max_length=200,
+                pattern=r"^[!-~]+$",
+                description="Chosen by the caller, new for each new call: the same key and body give the first answer "
+                "again, the same key with another body is refused (422).",
+                examples=["4f6e2f0e-8d0e-4a56-9b4c-0a3b0a4c8d11"],
+            ),
+        ],
+    ) -> Desk:
+        return Desk(request, person, idempotency_key)
+
+    take.allowed_roles = allowed.allowed_roles  # type: ignore[attr-defined]
+    return take

@@ -1,0 +1,214 @@
+"""The consumer: reads chunks, lets them take effect, then acknowledges; decides where each failure goes."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from delivery.chunks import Arrival, Chunks
+from delivery.failures import NeverWorks, Stopped, is_slow_down
+from delivery.kafka import open_consumer
+from delivery.settings import Settings
+from delivery.telemetry import Metrics, Pulses
+
+_log = structlog.get_logger("delivery.consumer")
+
+_POLL_MS = 200
+_HAND_OVER_SECONDS = 20.0
+
+
+class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
+    """Before partitions go to another member, the chunk in work is finished and acknowledged."""
+
+    def __init__(self, busy: asyncio.Lock) -> None:
+        self._busy = busy
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if not revoked:
+            return
+        # A chunk that waits for a database longer than this is taken over by the new owner; the inbox keeps it once.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._busy.acquire(), _HAND_OVER_SECONDS)
+            self._busy.release()
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        _log.info("partitions assigned", partitions=len(assigned))
+
+
+class Consumer:
+    """One member of a service's group, reading all topics that the service hears."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        chunks: Chunks,
+        topics: Sequence[str],
+        *,
+        service: str,
+        metrics: Metrics,
+        pulses: Pulses,
+        committed: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._chunks = chunks
+        self._topics = [settings.topic_prefix + topic for topic in topics]
+        self._service = service
+        self._metrics = metrics
+        self._pulses = pulses
+        self._committed = committed
+        self._busy = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._lag_at = 0.0
+        self.problem: str | None = "not started"
+
+    def stop(self) -> None:
+        """Finish the chunk in work, hand the partitions over, and end `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Consume until stopped, through every outage."""
+        delay = 0.1
+        while not self._stopping.is_set() and self._topics:
+            self._pulses.beat("consumer", within=60)
+            try:
+                consumer = await open_consumer(
+                    self._settings,
+                    group=f"{self._settings.topic_prefix}batchwise.{self._service}",
+                    topics=self._topics,
+                    client=self._service,
+                    listener=_HandOver(self._busy),
+                )
+                try:
+                    self.problem = None
+                    delay = 0.1
+                    await self._consume(consumer)
+                finally:
+                    await consumer.stop()
+            except (KafkaError, OSError, TimeoutError) as error:
+                self.problem = f"{type(error).__name__}: {error}"
+                _log.warning("the consumer lost its brokers", error=self.problem, again_in=round(delay, 2))
+                await self._pause(delay * random.uniform(0.8, 1.2))  # noqa: S311 - only spreads the retries
+                delay = min(delay * 2, 2.0)
+        self._pulses.forget("consumer")
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _consume(self, consumer: AIOKafkaConsumer) -> None:
+        while not self._stopping.is_set():
+            self._pulses.beat("consumer", within=60)
+            polled = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._settings.chunk_records)
+            if polled:
+                async with self._busy:
+                    await self._chunk(consumer, polled)
+            self._measure_lag(consumer)
+
+    async def _chunk(self, consumer: AIOKafkaConsumer, polled: dict[TopicPartition, list[Any]]) -> None:
+        """Settle one chunk, then acknowledge it; a chunk that was given up at a stop is not acknowledged."""
+        arrivals = [
+            Arrival.of(record, self._settings.topic_prefix) for records in polled.values() for record in records
+        ]
+        began = time.perf_counter()
+        if not await self._settle(arrivals):
+            return
+        self._committed()
+        try:
+            await consumer.commit({partition: records[-1].offset + 1 for partition, records in polled.items()})
+        except (CommitFailedError, IllegalStateError) as error:
+            # The partitions belong to another member by now. It will read the chunk again; the inbox drops it.
+            _log.warning("a chunk took effect but could not be acknowledged", error=str(error))
+        self._metrics.chunk_records.observe(len(arrivals))
+        self._metrics.chunk_seconds.observe(time.perf_counter() - began)
+
+    async def _settle(self, arrivals: Sequence[Arrival]) -> bool:
+        """Until every arrival took effect or is parked. False: stopped before that."""
+        try:
+            return await self._patiently(lambda: self._chunks.take(arrivals))
+        except Stopped as stopped:
+            return await self._stand_still(stopped)
+        except Exception as error:
+            self._metrics.retries.labels("item_by_item").inc()
+            _log.warning("a chunk failed: item by item", error=repr(error), records=len(arrivals))
+        for arrival in arrivals:
+            try:
+                if not await self._settle_one(arrival):
+                    return False
+            except Stopped as stopped:
+                return await self._stand_still(stopped)
+        return True
+
+    async def _settle_one(self, arrival: Arrival) -> bool:
+        """One arrival by itself: a bug is tried again some times, then parked."""
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                return await self._patiently(lambda: self._chunks.take([arrival]))
+            except Stopped:
+                raise
+            except NeverWorks as refused:
+                kind, reason = "never_works", str(refused)
+            except Exception as error:
+                kind, reason = "bug", f"{type(error).__name__}: {error}"
+                _log.exception("a message failed", position=str(arrival.position), attempt=attempts)
+                if attempts < self._settings.chunk_attempts:
+                    self._metrics.retries.labels("bug").inc()
+                    await self._pause(0.05 * 4**attempts)
+                    continue
+            _log.error("parked", position=str(arrival.position), kind=kind, error=reason)
+            return await self._patiently(
+                lambda kind=kind, reason=reason, tries=attempts: self._chunks.park_one(  # type: ignore[misc]
+                    arrival, kind, reason[:4000], tries
+                )
+            )
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[None]]) -> bool:
+        """Try for as long as the infrastructure is away. False: stopped while waiting."""
+        delay = 0.05
+        while True:
+            self._pulses.beat("consumer", within=150)
+            try:
+                await attempt()
+            except Exception as error:
+                if not is_slow_down(error):
+                    raise
+                self.problem = f"{type(error).__name__}: {error}"
+                self._metrics.retries.labels("slow_down").inc()
+                _log.warning("the database is away: the chunk is kept", error=self.problem, again_in=round(delay, 2))
+                await self._pause(delay * random.uniform(0.8, 1.2))  # noqa: S311 - only spreads the retries
+                if self._stopping.is_set():
+                    return False
+                delay = min(delay * 2, 2.0)
+            else:
+                self.problem = None
+                return True
+
+    async def _stand_still(self, stopped: Stopped) -> bool:
+        """Too many parked in a row: keep the chunk, say so, and wait for a restart. Always False."""
+        self.problem = str(stopped)
+        self._metrics.consumer_stopped.set(1)
+        _log.error("the consumer stopped", error=self.problem)
+        while not self._stopping.is_set():
+            self._pulses.beat("consumer", within=60)
+            await self._pause(1.0)
+        return False
+
+    def _measure_lag(self, consumer: AIOKafkaConsumer) -> None:
+        """Once a second: how many messages each assigned partition still holds for us."""
+        if time.monotonic() - self._lag_at < 1.0:
+            return
+        self._lag_at = time.monotonic()
+        for partition in consumer.assignment():
+            end = consumer.highwater(partition)
+            state = consumer._subscription.subscription.assignment
+            position = state.state_value(partition)._position if state else None
+            if end is not None and position is not None:
+                self._metrics.lag.labels(partition.topic, partition.partition).set(max(0, end - position))

@@ -1,0 +1,98 @@
+"""The envelope of an event: CloudEvents 1.0 in Kafka's binary mode, and what identifies it in an inbox."""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from uuid_utils.compat import uuid7
+
+if TYPE_CHECKING:
+    from delivery.security import Person
+
+
+def new_id() -> UUID:
+    """A UUIDv7: unique, and growing with time."""
+    return uuid7()
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who said what, when, and because of what. Also stands for the HTTP call or the watch that caused something.
+
+    `correlation_id` is that of the first cause; `causation_id` names the direct one; `actor` is the person or service
+    that the fact is owed to; `traceparent` is W3C trace context. `person` is set for HTTP calls only.
+    """
+
+    event_id: str
+    type: str
+    source: str
+    time: dt.datetime
+    key: str
+    correlation_id: str
+    causation_id: str | None = None
+    actor: str | None = None
+    traceparent: str | None = None
+    person: "Person | None" = None
+
+    @property
+    def inbox_id(self) -> UUID:
+        """What the inbox remembers: the event's own id, or a stable one made from source and id."""
+        try:
+            return UUID(self.event_id)
+        except ValueError:
+            return uuid5(NAMESPACE_URL, f"{self.source}#{self.event_id}")
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The Kafka headers of this envelope."""
+        values = (
+            ("ce_specversion", "1.0"),
+            ("ce_id", self.event_id),
+            ("ce_source", self.source),
+            ("ce_type", self.type),
+            ("ce_time", self.time.isoformat()),
+            ("ce_subject", self.key),
+            ("ce_correlationid", self.correlation_id),
+            ("ce_causationid", self.causation_id),
+            ("ce_actor", self.actor),
+            ("traceparent", self.traceparent),
+            ("content-type", "application/json"),
+        )
+        return [(name, value.encode()) for name, value in values if value is not None]
+
+
+class NotAnEnvelope(ValueError):
+    """The headers are not a CloudEvent's; the text names the header and what is wrong with it."""
+
+
+def text_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Headers as text; bytes that are no UTF-8 are kept visible (`\\xff`), so that nothing is lost by reading."""
+    return {name: (value or b"").decode("utf-8", "backslashreplace") for name, value in headers}
+
+
+def read_envelope(headers: dict[str, str], key: bytes | None) -> Envelope:
+    """The envelope in a record's headers.
+
+    Raises `NotAnEnvelope` naming the missing or malformed header.
+    """
+    for name in ("ce_id", "ce_source", "ce_type", "ce_time"):
+        if not headers.get(name):
+            raise NotAnEnvelope(f"header {name!r} is missing: an event carries ce_id, ce_source, ce_type and ce_time")
+    try:
+        time = dt.datetime.fromisoformat(headers["ce_time"])
+    except ValueError:
+        raise NotAnEnvelope(f"header 'ce_time' is {headers['ce_time']!r}: not an RFC 3339 time") from None
+    if time.tzinfo is None:
+        raise NotAnEnvelope(f"header 'ce_time' is {headers['ce_time']!r}: it has no offset from UTC")
+    return Envelope(
+        event_id=headers["ce_id"],
+        type=headers["ce_type"],
+        source=headers["ce_source"],
+        time=time,
+        key=(key or b"").decode("utf-8", "backslashreplace"),
+        correlation_id=headers.get("ce_correlationid") or headers["ce_id"],
+        causation_id=headers.get("ce_causationid"),
+        actor=headers.get("ce_actor"),
+        traceparent=headers.get("traceparent"),
+    )

@@ -1,0 +1,49 @@
+"""Failures come in three kinds, each with one place to go (the tree is drawn in `delivery`)."""
+
+import asyncpg
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+
+class DeliveryError(Exception):
+    """A failure that the delivery layer knows what to do with."""
+
+
+class SlowDown(DeliveryError):
+    """The database or the brokers are away or busy: try the same again later, for ever."""
+
+
+class NeverWorks(DeliveryError):
+    """This message can never take effect, however often it is tried. The text says why, for the operator."""
+
+
+class Stopped(DeliveryError):
+    """Too many messages were parked in a row: something is misconfigured, and going on would skip everything."""
+
+
+_TRANSIENT_SQLSTATES = frozenset(
+    {
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "55P03",  # lock_not_available
+        "57014",  # query_canceled: the statement time-out
+        "25P03",  # idle_in_transaction_session_timeout
+        "25006",  # read_only_sql_transaction: a fail-over is under way
+        "53100",  # disk_full
+        "53200",  # out_of_memory
+        "53300",  # too_many_connections
+        "58030",  # io_error
+    }
+)
+_TRANSIENT_CLASSES = ("08", "57P")  # connection failures; the server shuts down or starts up
+
+
+def is_slow_down(error: BaseException) -> bool:
+    """Whether `error` speaks of the infrastructure, not of the message in work."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return state in _TRANSIENT_SQLSTATES or state.startswith(_TRANSIENT_CLASSES)
+    if isinstance(error, asyncpg.InterfaceError):
+        return "closed" in str(error) or "connection" in str(error)
+    if isinstance(error, KafkaError):
+        return bool(error.retriable) or isinstance(error, KafkaConnectionError)
+    return isinstance(error, SlowDown | OSError | TimeoutError)

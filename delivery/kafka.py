@@ -1,0 +1,104 @@
+"""How this system connects to Kafka: one place for the client settings that decide whether messages can be lost."""
+
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
+
+from delivery.handling import TopicLike
+from delivery.settings import Settings
+
+_MAX_POLL_MS = 3_600_000
+_REBALANCE_MS = 30_000
+
+
+def _connection(settings: Settings, client: str) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
+        "client_id": client,
+        "security_protocol": settings.kafka_security_protocol,
+        # A topic of a service that starts later is found within this time.
+        "metadata_max_age_ms": 10_000,
+    }
+    if "SSL" in settings.kafka_security_protocol:
+        arguments["ssl_context"] = ssl.create_default_context(cafile=settings.kafka_ca_file or None)
+    if "SASL" in settings.kafka_security_protocol:
+        arguments["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        arguments["sasl_plain_username"] = settings.kafka_sasl_username
+        arguments["sasl_plain_password"] = settings.kafka_sasl_password
+    return arguments
+
+
+async def open_consumer(
+    settings: Settings, *, group: str, topics: Sequence[str], client: str, listener: ConsumerRebalanceListener
+) -> AIOKafkaConsumer:
+    """A started member of `group` that reads from the beginning what its group has not yet acknowledged.
+
+    The poll interval is long on purpose: during an outage a chunk is kept for ever, and being put out of the group for
+    it would only move the same wait to another replica.
+    """
+    consumer = AIOKafkaConsumer(
+        group_id=group,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        session_timeout_ms=settings.session_timeout_ms,
+        heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 4),
+        max_poll_interval_ms=_MAX_POLL_MS,
+        rebalance_timeout_ms=_REBALANCE_MS,
+        **_connection(settings, client),
+    )
+    consumer.subscribe(list(topics), listener=listener)
+    try:
+        await consumer.start()
+    except BaseException:
+        await consumer.stop()
+        raise
+    return consumer
+
+
+async def open_producer(settings: Settings, *, client: str) -> AIOKafkaProducer:
+    """A started producer that keeps order per partition and counts a message as sent when all replicas have it."""
+    producer = AIOKafkaProducer(
+        enable_idempotence=True,
+        acks="all",
+        linger_ms=0,
+        max_batch_size=262_144,
+        request_timeout_ms=15_000,
+        **_connection(settings, client),
+    )
+    try:
+        await producer.start()
+    except BaseException:
+        await producer.stop()
+        raise
+    return producer
+
+
+async def create_topics(settings: Settings, topics: Sequence[TopicLike], *, client: str) -> list[str]:
+    """Make the topics that are not there yet; returns their names. Kept for ever, or compacted."""
+    admin = AIOKafkaAdminClient(**_connection(settings, client))
+    await admin.start()
+    try:
+        there = set(await admin.list_topics())
+        missing = [topic for topic in topics if settings.topic_prefix + topic.name not in there]
+        made = []
+        for topic in missing:
+            kept = {"cleanup.policy": "compact"} if topic.compacted else {"retention.ms": "-1"}
+            new = NewTopic(
+                settings.topic_prefix + topic.name,
+                num_partitions=settings.topic_partitions,
+                replication_factor=settings.topic_replicas,
+                topic_configs=kept,
+            )
+            try:
+                await admin.create_topics([new])
+            except TopicAlreadyExistsError:
+                continue
+            made.append(new.name)
+        return made
+    finally:
+        await admin.close()

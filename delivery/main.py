@@ -1,0 +1,148 @@
+"""The command line that every service has: serve, migrate, relay, parked."""
+
+import argparse
+import asyncio
+import contextlib
+import datetime as dt
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import structlog
+import uvicorn
+import uvloop
+from aiokafka.errors import KafkaError
+
+from delivery.app import Runtime, Service, build
+from delivery.kafka import create_topics
+from delivery.migrating import MigrationRefused, migrate
+from delivery.parking import NotParked
+from delivery.relay import Relay
+from delivery.settings import Settings, SettingsRefused, read_settings
+from delivery.telemetry import Metrics, Pulses, configure_logs
+
+_log = structlog.get_logger("delivery.main")
+
+
+def main(service: Service, arguments: Sequence[str] | None = None) -> int:
+    """Run a service's command; returns the exit status. Settings are read from the environment."""
+    parser = argparse.ArgumentParser(prog=f"python -m {service.package}", description=service.about)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("serve", help="HTTP, consumer, relay and watches, until SIGTERM")
+    verbs.add_parser("migrate", help="bring the database up to date and make the topics; safe at any time")
+    verbs.add_parser("relay", help="only move the outbox to Kafka, until SIGTERM")
+    parked = verbs.add_parser("parked", help="messages that wait for a person").add_subparsers(
+        dest="parked", required=True
+    )
+    parked.add_parser("list", help="those that wait, oldest first")
+    parked.add_parser("show", help="one, whole").add_argument("id", type=int)
+    replay = parked.add_parser("replay", help="let one take effect, then those behind it")
+    replay.add_argument("id", type=int)
+    replay.add_argument("--body", help="replaces the body that came (JSON text)")
+    discard = parked.add_parser("discard", help="give one up")
+    discard.add_argument("id", type=int)
+    discard.add_argument("--reason", required=True)
+    asked = parser.parse_args(arguments)
+    try:
+        settings = read_settings()
+    except SettingsRefused as refused:
+        print(f"{service.name}: the settings are not complete\n{refused}", file=sys.stderr)
+        return 2
+    configure_logs(service.name, level=settings.log_level, form=settings.log_format)
+    match asked.verb:
+        case "serve":
+            return _serve(service, settings)
+        case "migrate":
+            return uvloop.run(_migrate(service, settings))
+        case "relay":
+            return uvloop.run(_relay(service, settings))
+        case _:
+            return uvloop.run(_parked(service, settings, asked))
+
+
+def _serve(service: Service, settings: Settings) -> int:
+    async def serve() -> int:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                build(service, settings),
+                host=settings.http_host,
+                port=settings.http_port,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=5,
+                server_header=False,
+            )
+        )
+        await server.serve()
+        return 0 if server.started else 1
+
+    return uvloop.run(serve())
+
+
+async def _migrate(service: Service, settings: Settings) -> int:
+    role = settings.database_role or service.role
+    try:
+        applied = await _while_it_starts(lambda: migrate(settings.database_dsn, service.package, role))
+        topics = await _while_it_starts(
+            lambda: create_topics(settings, service.makes, client=f"{service.name}-migrate")
+        )
+    except (MigrationRefused, asyncpg.PostgresError, KafkaError, OSError) as error:
+        _log.error("migration failed", error=f"{type(error).__name__}: {error}")
+        return 1
+    _log.info("migrated", applied=applied, topics=topics)
+    return 0
+
+
+async def _while_it_starts(attempt: Any, *, seconds: float = 60) -> Any:
+    """Try until the server answers: in a fresh system it may still be starting."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            return await attempt()
+        except (KafkaError, OSError, asyncpg.CannotConnectNowError) as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            _log.info("not there yet", waits_for=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(0.5)
+
+
+async def _relay(service: Service, settings: Settings) -> int:
+    relay = Relay(settings, service=service.name, metrics=Metrics(), pulses=Pulses())
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, relay.stop)
+    await relay.run()
+    return 0
+
+
+async def _parked(service: Service, settings: Settings, asked: argparse.Namespace) -> int:
+    runtime = Runtime(service, settings, clock=lambda: dt.datetime.now(dt.UTC), tracer_provider=None)
+    await runtime.pool
+    who = "command line"
+    try:
+        match asked.parked:
+            case "list":
+                _print([message.model_dump(mode="json") for message in await runtime.parking.listed()])
+            case "show":
+                _print((await runtime.parking.whole(asked.id)).model_dump(mode="json"))
+            case "replay":
+                body = None if asked.body is None else asked.body.encode()
+                done = await runtime.parking.replay(asked.id, by=who, edited=body)
+                _print(done.model_dump(mode="json"))
+                return 0 if done.still_parked is None else 1
+            case "discard":
+                await runtime.parking.discard(asked.id, by=who, why=asked.reason)
+    except NotParked as error:
+        print(f"{service.name}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(runtime.pool.close(), 3)
+    return 0
+
+
+def _print(found: Any) -> None:
+    print(json.dumps(found, indent=2, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""The tables of the delivery layer, in every service's database."""

@@ -1,0 +1,136 @@
+"""Errors over HTTP: problem+json (RFC 9457) that names the value, the limit, and what to do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldProblem(BaseModel):
+    """One field that is wrong."""
+
+    field: str = Field(examples=["lines[0].quantity"])
+    problem: str = Field(examples=["must be greater than 0"])
+    value: str | None = Field(default=None, examples=["-3"])
+
+
+class Problem(BaseModel):
+    """What went wrong with a call. `code` is stable and meant for programs; `detail` is meant for people."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Not as asked",
+                    "status": 422,
+                    "code": "invalid_request",
+                    "detail": "quantity: must be greater than 0, got -3",
+                    "fields": [{"field": "quantity", "problem": "must be greater than 0", "value": "-3"}],
+                }
+            ]
+        }
+    )
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    fields: list[FieldProblem] = []
+
+
+class ProblemRaised(Exception):
+    """Leaves an endpoint as a problem+json answer."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.headers = dict(headers or {})
+
+
+def problem(status: int, code: str, detail: str, *, title: str | None = None) -> ProblemRaised:
+    """A problem ready to raise."""
+    return ProblemRaised(
+        Problem(title=title or _TITLES.get(status, "Problem"), status=status, code=code, detail=detail)
+    )
+
+
+_TITLES = {
+    400: "Bad request",
+    401: "Who are you?",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Refused",
+    413: "Too large",
+    422: "Not as asked",
+    500: "A fault of ours",
+    503: "Not now",
+}
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for an endpoint's problems."""
+    return {
+        status: {"model": Problem, "description": _TITLES.get(status, "Problem"), "content": {MEDIA_TYPE: {}}}
+        for status in statuses
+    }
+
+
+def problem_response(found: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """The HTTP answer of a problem."""
+    return Response(
+        orjson.dumps(found.model_dump(exclude_defaults=False)),
+        status_code=found.status,
+        media_type=MEDIA_TYPE,
+        headers=dict(headers or {}),
+    )
+
+
+def field_name(location: tuple[int | str, ...]) -> str:
+    """`("body", "lines", 0, "quantity")` → `lines[0].quantity`."""
+    parts = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location
+    name = ""
+    for part in parts:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
+    return name or "body"
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of an app as a problem."""
+
+    @app.exception_handler(ProblemRaised)
+    async def _raised(_request: Request, error: ProblemRaised) -> Response:
+        return problem_response(error.problem, error.headers)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> Response:
+        title = _TITLES.get(error.status_code, "Problem")
+        code = title.lower().replace(" ", "_").strip("?")
+        return problem_response(
+            Problem(title=title, status=error.status_code, code=code, detail=str(error.detail)), error.headers
+        )
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+        fields = [
+            FieldProblem(
+                field=field_name(tuple(found["loc"])),
+                problem=str(found["msg"]).removeprefix("Value error, "),
+                value=None if found["type"] == "missing" else repr(found.get("input"))[:200],
+            )
+            for found in error.errors()
+        ]
+        detail = "; ".join(
+            f"{found.field}: {found.problem}" + (f", got {found.value}" if found.value else "") for found in fields[:5]
+        )
+        return problem_response(
+            Problem(title=_TITLES[422], status=422, code="invalid_request", detail=detail, fields=fields)
+        )

@@ -1,0 +1,182 @@
+"""What operators see: one vocabulary of metrics, traces that cross the outbox, structured logs, and pulses."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """Every metric that the delivery layer keeps. Services add their own to `registry`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.heard = Counter("delivery_events_heard", "Events that took effect.", ["type"], registry=r)
+        self.dropped = Counter("delivery_events_dropped", "Events already in the inbox.", registry=r)
+        self.ignored = Counter("delivery_events_ignored", "Events of types not heard here.", registry=r)
+        self.said = Counter("delivery_events_said", "Events written to the outbox.", ["type"], registry=r)
+        self.sent = Counter("delivery_events_sent", "Events that the brokers have.", registry=r)
+        self.parked = Counter("delivery_events_parked", "Messages parked, by kind.", ["kind"], registry=r)
+        self.parked_open = Gauge("delivery_parked_open", "Messages that wait for a person.", registry=r)
+        self.outbox_rows = Gauge("delivery_outbox_rows", "Announcements not yet on their topic.", registry=r)
+        self.outbox_age = Gauge("delivery_outbox_age_seconds", "Age of the oldest such announcement.", registry=r)
+        self.lag = Gauge("delivery_consumer_lag", "Messages not yet read.", ["topic", "partition"], registry=r)
+        self.chunk_records = Histogram(
+            "delivery_chunk_records", "Messages per chunk.", buckets=(1, 5, 20, 100, 250, 500, 1000), registry=r
+        )
+        self.chunk_seconds = Histogram("delivery_chunk_seconds", "Time of a chunk.", buckets=_SECONDS, registry=r)
+        self.retries = Counter("delivery_retries", "Transactions tried again, by why.", ["why"], registry=r)
+        self.relay_active = Gauge("delivery_relay_active", "1 where this process is the relay.", registry=r)
+        self.consumer_stopped = Gauge("delivery_consumer_stopped", "1 when too many were parked in a row.", registry=r)
+        self.command_group = Histogram(
+            "delivery_command_group", "Commands per transaction.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=r
+        )
+        self.http_seconds = Histogram(
+            "http_request_seconds", "Time of an HTTP call.", ["method", "route", "status"], buckets=_SECONDS, registry=r
+        )
+
+
+class Pulses:
+    """Liveness means that the loops moved, not that the process is up."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[float, float]] = {}
+
+    def beat(self, name: str, *, within: float) -> None:
+        """Loop `name` moved, and promises to move again `within` seconds."""
+        self._last[name] = (time.monotonic(), within)
+
+    def forget(self, name: str) -> None:
+        """Loop `name` ended as it should."""
+        self._last.pop(name, None)
+
+    def late(self) -> dict[str, float]:
+        """The loops that did not keep their promise, with the seconds since they last moved."""
+        now = time.monotonic()
+        return {name: round(now - last, 1) for name, (last, within) in self._last.items() if now - last > within}
+
+
+class Tracing:
+    """Spans that carry on the trace of what caused them; costs nothing while no exporter is set."""
+
+    def __init__(self, service: str, provider: TracerProvider | None = None) -> None:
+        if provider is None and os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+            provider = TracerProvider(resource=Resource.create({"service.name": service}))
+            provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._provider = provider
+        self._tracer = provider.get_tracer("batchwise.delivery") if provider else None
+
+    def begin(
+        self, name: str, kind: SpanKind, traceparent: str | None, attributes: Mapping[str, str | int] | None = None
+    ) -> Span | None:
+        """Start a span below `traceparent` (a new trace where there is none); None while tracing is off."""
+        if self._tracer is None:
+            return None
+        return self._tracer.start_span(
+            name, context=_context(traceparent), kind=kind, attributes=dict(attributes or {})
+        )
+
+    @contextmanager
+    def within(
+        self, name: str, kind: SpanKind, traceparent: str | None, attributes: Mapping[str, str | int] | None = None
+    ) -> Iterator[Span | None]:
+        """As `begin`, current for the block and ended after it."""
+        span = self.begin(name, kind, traceparent, attributes)
+        if span is None:
+            yield None
+            return
+        with trace.use_span(span, end_on_exit=True):
+            yield span
+
+    def shutdown(self) -> None:
+        """Send what is not yet exported."""
+        if self._provider is not None:
+            self._provider.force_flush(2_000)
+
+
+def end_failed(span: Span | None, error: BaseException) -> None:
+    """End a span that did not go well."""
+    if span is not None:
+        span.set_status(Status(StatusCode.ERROR, str(error)[:200]))
+        span.end()
+
+
+def traceparent_of(span: Span | None, otherwise: str | None) -> str | None:
+    """W3C trace context of `span`, or `otherwise` while tracing is off."""
+    if span is None:
+        return otherwise
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+
+
+def _context(traceparent: str | None) -> Any:
+    """The OpenTelemetry context of a `traceparent`; malformed ones start a new trace."""
+    parts = (traceparent or "").split("-")
+    if len(parts) != 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
+        return trace.set_span_in_context(trace.INVALID_SPAN)
+    try:
+        context = SpanContext(int(parts[1], 16), int(parts[2], 16), True, TraceFlags(int(parts[3], 16)))
+    except ValueError:
+        return trace.set_span_in_context(trace.INVALID_SPAN)
+    return trace.set_span_in_context(trace.NonRecordingSpan(context))
+
+
+def _add_trace_ids(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Name the current trace in every line, so that a log line leads to its trace and back."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = f"{context.trace_id:032x}"
+        event["span_id"] = f"{context.span_id:016x}"
+    return event
+
+
+def configure_logs(service: str, *, level: str, form: str) -> None:
+    """Structured lines on standard error: one JSON object each, or readable text."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_trace_ids,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.dict_tracebacks if form == "json" else structlog.processors.ExceptionRenderer(),
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.getLogger("aiokafka").setLevel("WARNING")
+    logging.getLogger("uvicorn.access").setLevel("WARNING")
