@@ -7,7 +7,7 @@ LocalFault
 """
 
 
-class LocalFault(Exception):  # noqa: N818 - it reads as what happened
+class LocalFault(Exception):
     """The command line prints it as one line and exits 1; it never becomes a traceback."""
 
 

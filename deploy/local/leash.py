@@ -21,6 +21,7 @@ GRACE = 5.0
 """Seconds between the first signal and SIGKILL."""
 
 _lock = threading.Lock()
+_shared: set[int] = set()
 _watcher: tuple[int, "subprocess.Popen[bytes]"] | None = None
 
 
@@ -32,6 +33,11 @@ def hold(group: int, ending: signal.Signals) -> None:
 def release(group: int) -> None:
     """The process group has ended: its number may belong to somebody else from now on."""
     _tell(f"release {group}\n")
+
+
+def keep_open(descriptor: int) -> None:
+    """Let a watcher that starts later share this open file, so that a lock on it is held until our servers ended."""
+    _shared.add(descriptor)
 
 
 def _tell(line: str) -> None:
@@ -51,6 +57,7 @@ def _pipe() -> IO[bytes]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
+            pass_fds=tuple(_shared),
             start_new_session=True,  # Ctrl-C in our terminal is for us alone
         )
         _watcher = (os.getpid(), process)

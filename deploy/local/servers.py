@@ -20,8 +20,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from deploy.local.containers import KafkaContainer, PostgresContainer, docker_answers
-from deploy.local.faults import LocalFault, Missing, NotStarted
-from deploy.local.kafka import KafkaProcess, broker_answers
+from deploy.local.faults import LocalFault, Missing
+from deploy.local.kafka import KafkaProcess, broker_answers, delete_topics
 from deploy.local.postgres import PostgresProcess, database_answers
 from deploy.local.server import GivenServer, Server
 
@@ -69,8 +69,9 @@ class Servers:
     """
 
     def __init__(self, folder: Path, *, persistent: bool = False, own: bool = False, say: Say = _silent) -> None:
+        self._folder = folder
+        self._say = say
         self._persistent = persistent
-        self._databases: set[str] = set()
         self.broker: Server = choose_broker(folder / "kafka", persistent=persistent, own=own, say=say)
         self.database: Server = choose_database(folder / "postgres", persistent=persistent, own=own, say=say)
         mark = "batchwise" if persistent else f"bw{secrets.token_hex(4)}"
@@ -104,16 +105,26 @@ class Servers:
                 if isinstance(result, BaseException):
                     raise result
         except BaseException:
-            await asyncio.shield(self.close())
+            await asyncio.shield(self._end())
             raise
         return self
 
     async def close(self) -> None:
-        """End what we started; drop what we made on a given server, unless `persistent`."""
-        if not self._persistent and isinstance(self.database, GivenServer):
-            for name in sorted(self._databases):
-                await self._drop(name)
-            self._databases.clear()
+        """End what we started; unless `persistent`, remove what we made, also from given servers."""
+        if self._persistent:
+            await self._end()
+        else:
+            await self.erase()
+
+    async def erase(self) -> None:
+        """End what we started and remove all its data; from given servers, the databases and topics that are ours."""
+        if isinstance(self.database, GivenServer):
+            await self._drop_ours()
+        if isinstance(self.broker, GivenServer):
+            await delete_topics(self.kafka, self.topic_prefix)
+        await asyncio.gather(self.broker.discard(), self.database.discard())
+
+    async def _end(self) -> None:
         if self._persistent:
             await asyncio.gather(self.broker.stop(), self.database.stop())
         else:
@@ -140,19 +151,27 @@ class Servers:
                 await admin.execute(f'CREATE DATABASE "{full}"')
         finally:
             await admin.close()
-        self._databases.add(full)
         return self.dsn(name)
 
     async def drop_database(self, name: str) -> None:
         """Drop the database `name` with whoever is connected to it; nothing happens when there is none."""
-        full = self._full_name(name)
-        await self._drop(full)
-        self._databases.discard(full)
+        await self._drop(self._full_name(name))
 
-    async def _drop(self, full_name: str) -> None:
+    async def _drop_ours(self) -> None:
         admin = await asyncpg.connect(self.postgres)
         try:
-            await admin.execute(f'DROP DATABASE IF EXISTS "{full_name}" WITH (FORCE)')
+            found = await admin.fetch(
+                "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", self.database_prefix
+            )
+        finally:
+            await admin.close()
+        await self._drop(*(row["datname"] for row in found))
+
+    async def _drop(self, *full_names: str) -> None:
+        admin = await asyncpg.connect(self.postgres)
+        try:
+            for full_name in full_names:
+                await admin.execute(f'DROP DATABASE IF EXISTS "{full_name}" WITH (FORCE)')
         finally:
             await admin.close()
 
@@ -163,15 +182,26 @@ class Servers:
         return full
 
     async def _start_broker(self) -> None:
-        await self.broker.start()
+        try:
+            await self.broker.start()
+        except LocalFault as fault:
+            if not isinstance(self.broker, KafkaContainer):
+                raise
+            self._say(f"{fault}; starting a process instead")
+            self.broker = KafkaProcess(self._folder / "kafka", self._say)
+            await self.broker.start()
         if isinstance(self.broker, GivenServer) and not await broker_answers(self.kafka):
             raise Missing(f"no broker answers at {self.kafka}, which KAFKA_BOOTSTRAP_SERVERS names")
 
     async def _start_database(self) -> None:
-        await self.database.start()
+        try:
+            await self.database.start()
+        except LocalFault as fault:
+            if not isinstance(self.database, PostgresContainer):
+                raise
+            self._say(f"{fault}; starting a process instead")
+            self.database = PostgresProcess(self._folder / "postgres", self._say)
+            await self.database.start()
         if isinstance(self.database, GivenServer) and not await database_answers(self.postgres):
             named = urlsplit(self.postgres)
             raise Missing(f"no database answers at {named.hostname}:{named.port or 5432}, which POSTGRES_DSN names")
-
-
-__all__ = ["LocalFault", "Missing", "NotStarted", "Servers", "choose_broker", "choose_database"]
