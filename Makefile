@@ -44,7 +44,7 @@ bench: $(VENV)/.dev ## the performance figures of README, measured on this machi
 	@$(BIN)/python -m bench
 
 contracts: $(VENV)/.dev ## write the published schemas again after a change of contract
-	@$(BIN)/python -m contracts.publish
+	@$(BIN)/python -m deploy.publish
 
 # Each stamp is newer than what it was made from, so the second time costs nothing.
 

@@ -6,9 +6,9 @@ from contracts.schema import Schema
 HEADERS: Schema = {
     "title": "Envelope",
     "description": (
-        "CloudEvents 1.0 in Kafka's binary mode: the attributes are headers (UTF-8 text), the value is the event's JSON "
-        "body alone, the record's key is `ce_subject`. Drop an event whose `ce_source` and `ce_id` you have handled. "
-        "Other headers may be there; ignore them."
+        "CloudEvents 1.0 in Kafka's binary mode: the attributes are headers (UTF-8 text), the value is the event's "
+        "JSON body alone, the record's key is `ce_subject`. Drop an event whose `ce_source` and `ce_id` you have "
+        "handled. Other headers may be there; ignore them."
     ),
     "type": "object",
     "properties": {
