@@ -364,7 +364,7 @@ class _Coupon:
         return day
 
 
-class _CouponProblem(Exception):  # noqa: N818 — never leaves this module
+class _CouponProblem(Exception):
     def __init__(self, at: int, says: str) -> None:
         super().__init__(says)
         self.problem = Problem(Rule.COUPON, at, says)
