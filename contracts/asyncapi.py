@@ -210,9 +210,11 @@ class _Document:
         channel = f"#/channels/{topic.name}"
         verb = "says" if action == "send" else "hears"
         names = [event.__name__ for event in events] or list(self.channels[topic.name]["messages"])
-        binding: Document = {**_KAFKA, "clientId": {"type": "string", "enum": [service]}}
-        if action == "receive":
-            binding["groupId"] = {"type": "string", "enum": [service], "description": "One consumer group a service."}
+        if action == "send":
+            binding = {**_KAFKA, "clientId": {"type": "string", "enum": [f"{service}-relay"]}}
+        else:
+            group = {"type": "string", "enum": [f"batchwise.{service}"], "description": "One consumer group a service."}
+            binding = {**_KAFKA, "clientId": {"type": "string", "enum": [service]}, "groupId": group}
         self.operations[f"{service}.{verb}.{topic.name}"] = {
             "action": action,
             "channel": {"$ref": channel},
@@ -220,7 +222,7 @@ class _Document:
             "summary": f"{service} {verb}: {', '.join(names)}.",
             "tags": [{"name": service}],
             "messages": [{"$ref": f"{channel}/messages/{name}"} for name in names],
-            "bindings": {"kafka": dict(sorted(binding.items()))},
+            "bindings": {"kafka": binding},
         }
 
     def _message(self, event: type[Event]) -> tuple[str, str]:
@@ -283,8 +285,6 @@ class _Document:
         kept: Document = {"cleanup.policy": ["compact"] if topic.compacted else ["delete"]}
         if not topic.compacted:
             kept["retention.ms"] = -1
-        if topic.foreign:
-            return {**_KAFKA, "topic": topic.name}
         return {**_KAFKA, "topic": topic.name, "partitions": self._partitions, "topicConfiguration": kept}
 
 

@@ -164,7 +164,7 @@ _STORY: Mapping[str, object] = {
     "registered_at": "2026-03-02T08:15:00Z",
     "received_at": "2026-03-02T08:15:00Z",
     "effective_at": "2026-03-02T08:15:00Z",
-    "recorded_at": "2026-03-02T08:15:00.412Z",
+    "recorded_at": "2026-03-02T08:15:00.412000Z",
     "found_at": "2026-03-02T08:16:00Z",
     "settled_at": "2026-03-02T09:02:00Z",
     "signed_at": "2026-03-02T10:40:00Z",
