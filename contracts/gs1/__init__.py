@@ -17,8 +17,8 @@ from contracts.gs1.digital_link import digital_link
 from contracts.gs1.errors import Gs1Error, Rule
 from contracts.gs1.message import Element, Gs1Message
 from contracts.gs1.normalise import NormalisedScan, ScannerProfile, normalise
-from contracts.gs1.scan import parse, verdict
-from contracts.gs1.writing import bracketed, element_string, parse_bracketed
+from contracts.gs1.scan import combine, parse, verdict
+from contracts.gs1.writing import bracketed, compose, element_string, parse_bracketed
 
 __all__ = [
     "LONGEST_BATCH_NO",
@@ -33,6 +33,8 @@ __all__ = [
     "batch_no_problem",
     "bracketed",
     "check_digit",
+    "combine",
+    "compose",
     "digital_link",
     "element_string",
     "is_batch_no",

@@ -48,8 +48,7 @@ class NormalisedScan:
 def normalise(scan: str, profile: ScannerProfile) -> NormalisedScan:
     """Take off what the device added, put GS where it sent something else, drop a GS too many.
 
-    A Digital Link or other plain data has no separators: it is left alone but for prefix and suffix. Doing it again
-    changes nothing.
+    A Digital Link or other plain data has no separators: it is left alone but for prefix and suffix.
     """
     changes: list[str] = []
     text = scan
@@ -72,7 +71,8 @@ def normalise(scan: str, profile: ScannerProfile) -> NormalisedScan:
         if count and separator != _GS:
             data = "".join(part if i % 2 else part.replace(separator, _GS) for i, part in enumerate(parts))
             changes.append(f"replaced {separator!r} by GS {count} {'time' if count == 1 else 'times'}")
-    if data.startswith(_GS):
+    # What looks like a second symbology identifier stays visible as data, so that reading it is refused.
+    if data.startswith(_GS) and not _symbology(data.lstrip(_GS)):
         data = data.lstrip(_GS)
         changes.append("dropped GS before the first element")
     if _GS * 2 in data:

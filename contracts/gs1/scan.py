@@ -52,7 +52,7 @@ def parse(scan: str | NormalisedScan, *, symbology: str | None = None, associati
         message = f"the scan has {len(text)} characters: {LONGEST_SCAN} at most fit a GS1 symbol"
         raise Gs1Error(Rule.TOO_MUCH_DATA, message, position=LONGEST_SCAN)
     start = 0
-    if symbology is None and text[:1] == "]":
+    if text[:1] == "]" and symbology in (None, text[:3]):
         symbology, start = text[:3], 3
     elements = _read(text, start, symbology)
     check_associations(elements, needs=associations)
@@ -67,6 +67,18 @@ def verdict(
         return parse(scan, symbology=symbology, associations=associations)
     except Gs1Error as error:
         return error
+
+
+def combine(*messages: Gs1Message) -> Gs1Message:
+    """What several symbols on one thing say together, such as the two symbols of a pallet label.
+
+    An element that is on more than one of them is kept once. Raises Gs1Error when they contradict each other, or when
+    even together they lack what GS1 asks for; its position is the one in the scan the element came from.
+    """
+    elements = tuple([element for message in messages for element in message.elements])
+    check_associations(elements)
+    normalised = any(message.normalised for message in messages)
+    return Gs1Message(tuple(dict.fromkeys(elements)), None, normalised)
 
 
 def _read(text: str, start: int, symbology: str | None) -> tuple[Element, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from contracts.gs1.application_identifiers import APPLICATION_IDENTIFIERS
@@ -16,6 +16,27 @@ _HALF_WIDTH: Final = {0xFF01 + i: 0x21 + i for i in range(94)} | {0x3000: 0x20}
 _opening = re.compile(r"(?<!\\)\(([0-9]{2,4})\)")
 _looks_like_ai = re.compile(r"\((?=[0-9]{2,4}\))")
 _escape = re.compile(r"\\(?=\([0-9]{2,4}\))").match
+
+
+def compose(elements: Iterable[tuple[str, str]]) -> Gs1Message:
+    """The message of AIs and their values, in this order: what to write on a label.
+
+    Raises Gs1Error for the first thing GS1 does not allow; its position counts within the value.
+    """
+    composed = tuple([_checked(code, value, range(len(value) + 1)) for code, value in elements])
+    if not composed:
+        raise Gs1Error(Rule.NO_DATA, "there is nothing to compose: one element at least is needed")
+    check_associations(composed)
+    return Gs1Message(composed)
+
+
+def _checked(code: str, value: str, places: Sequence[int]) -> Element:
+    ai = APPLICATION_IDENTIFIERS.get(code)
+    if ai is None:
+        raise Gs1Error(Rule.UNKNOWN_AI, f"({code}): no application identifier", ai=code, position=places[0])
+    if not ai.accepts(value):
+        raise ai.refusal(value, places)
+    return Element(code, value, places[0])
 
 
 def element_string(message: Gs1Message, *, fnc1: str = "\x1d") -> str:
@@ -61,18 +82,11 @@ def _elements(text: str) -> Iterator[Element]:
         rule = Rule.BRACKETS if text.strip(" ") else Rule.NO_DATA
         raise Gs1Error(rule, f"{before.strip(' ')!r} at {at} is no AI in brackets, like (01)", position=at)
     for i, opening in enumerate(found):
-        code = opening[1]
-        ai = APPLICATION_IDENTIFIERS.get(code)
-        if ai is None:
-            message = f"({code}) at {opening.start()}: no application identifier"
-            raise Gs1Error(Rule.UNKNOWN_AI, message, ai=code, position=opening.start())
         end = found[i + 1].start() if i + 1 < len(found) else len(text)
         written = text[opening.end() : end]
         at = opening.end() + len(written) - len(written.lstrip(" "))
         value, places = _unescaped(written.strip(" "), at)
-        if not ai.accepts(value):
-            raise ai.refusal(value, places)
-        yield Element(code, value, at)
+        yield _checked(opening[1], value, places)
 
 
 def _unescaped(written: str, position: int) -> tuple[str, list[int]]:

@@ -13,6 +13,8 @@ from contracts.gs1 import (
     Gs1Message,
     Rule,
     bracketed,
+    combine,
+    compose,
     digital_link,
     element_string,
     parse,
@@ -171,12 +173,50 @@ def test_messages_are_equal_when_they_say_the_same_wherever_it_stood() -> None:
 def test_a_scanner_may_tell_the_symbology_apart_from_the_data() -> None:
     assert str(parse("4012345000009", symbology="]E0")) == "(01)04012345000009"
     assert parse(ITEM, symbology="]d2").symbology == "]d2"
+    assert parse(f"]d2{ITEM}", symbology="]d2").gtin == ITEM[2:]
+    assert isinstance(verdict(f"]Q3{ITEM}", symbology="]d2"), Gs1Error)
 
 
 def test_what_is_missing_may_be_on_another_label_but_what_may_not_meet_may_not() -> None:
     assert parse("10LOT", associations=False).batch_no == "LOT"
     assert isinstance(verdict(f"{ITEM}{'02' + ITEM[2:]}3724", associations=False), Gs1Error)
     assert isinstance(verdict(f"10A{GS}10B", associations=False), Gs1Error)
+
+
+def test_two_symbols_of_one_pallet_are_judged_together() -> None:
+    contents = parse(f"]C102040123450000163724{GS}10L", associations=False)
+    unit = parse(f"]C1{UNIT}10L", associations=False)
+    both = combine(unit, contents)
+    assert str(both) == "(00)340123450000000017(10)L(02)04012345000016(37)24"
+    with pytest.raises(Gs1Error, match="lacks"):
+        combine(contents)
+    with pytest.raises(Gs1Error) as raised:
+        combine(both, parse("10M", associations=False))
+    assert (raised.value.rule, raised.value.ai) == (Rule.DIFFERENT_REPEAT, "10")
+
+
+def test_a_label_is_composed_of_values_that_gs1_allows() -> None:
+    label = compose([("01", "04012345000016"), ("10", "LOT-7"), ("17", "280200")])
+    assert element_string(label) == f"{ITEM}10LOT-7{GS}17280200"
+    assert compose((element.ai, element.value) for element in parse(element_string(label)).elements) == label
+
+
+@pytest.mark.parametrize(
+    ("elements", "rule", "ai", "position"),
+    [
+        ([], Rule.NO_DATA, None, 0),
+        ([("05", "1")], Rule.UNKNOWN_AI, "05", 0),
+        ([("01", "04012345000016"), ("10", "LOT 7")], Rule.CHARACTER_SET, "10", 3),
+        ([("01", "04012345000016"), ("10", f"A{GS}17280200")], Rule.CHARACTER_SET, "10", 1),
+        ([("10", "LOT-7")], Rule.MISSING_AI, "10", 0),
+    ],
+)
+def test_a_label_that_gs1_does_not_allow_is_not_composed(
+    elements: list[tuple[str, str]], rule: Rule, ai: str | None, position: int
+) -> None:
+    with pytest.raises(Gs1Error) as raised:
+        compose(elements)
+    assert (raised.value.rule, raised.value.ai, raised.value.position) == (rule, ai, position)
 
 
 def test_a_lost_separator_is_suspected_where_a_batch_number_ends_like_a_date() -> None:
@@ -222,7 +262,7 @@ def test_people_may_type_spaces_and_full_width_characters(typed: str) -> None:
         ("  ", Rule.NO_DATA, None, 2),
         ("01 04012345000016", Rule.BRACKETS, None, 0),
         (" x(01)04012345000016", Rule.BRACKETS, None, 1),
-        ("(01)04012345000016(05)1", Rule.UNKNOWN_AI, "05", 18),
+        ("(01)04012345000016(05)1", Rule.UNKNOWN_AI, "05", 22),
         ("(01)04012345000015", Rule.CHECK_DIGIT, "01", 17),
         ("(01)04012345000016(10)", Rule.EMPTY, "10", 22),
         (r"(01)04012345000016(10)A\(17)B C", Rule.CHARACTER_SET, "10", 29),
