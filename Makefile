@@ -1,7 +1,9 @@
 # Everything on one machine. Needs Python 3.11 and make; no Docker, Java, database or broker.
 #   make help
 
-PYTHON      ?= python3.11
+# The first that runs and is new enough: a version manager's shim may be there without a Python behind it.
+PYTHON      ?= $(shell for python in python3.11 python3 python; do \
+                 $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV        := .venv
 BIN         := $(VENV)/bin
 PYTEST_ARGS ?=
@@ -49,7 +51,7 @@ contracts: $(VENV)/.dev ## write the published schemas again after a change of c
 # Each stamp is newer than what it was made from, so the second time costs nothing.
 
 $(VENV)/.made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=…")'
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and was not found: install it, or say where it is with make PYTHON=…" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 

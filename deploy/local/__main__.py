@@ -221,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=(
             "The broker and the database are the ones that KAFKA_BOOTSTRAP_SERVERS and POSTGRES_DSN name; else "
             "containers, when Docker answers; else processes of ours. Data is in .local (BATCHWISE_LOCAL), downloads "
-            "are kept in ~/.cache/batchwise (BATCHWISE_CACHE)."
+            "are kept in ~/.cache/batchwise (BATCHWISE_CACHE) and come from Maven Central (BATCHWISE_MAVEN)."
         ),
     )
     verbs = top.add_subparsers(required=True, metavar="{up,down,status,clean,token,demo}")

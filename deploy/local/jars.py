@@ -6,6 +6,7 @@
 import hashlib
 import json
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -30,6 +31,9 @@ ROOTS = (
     "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3",
     "org.apache.logging.log4j:log4j-core:2.24.3",
 )
+MIRROR = "BATCHWISE_MAVEN"
+"""The environment variable that names another Maven repository than Maven Central."""
+
 _LIST = Path(__file__).with_name("kafka_jars.json")
 _AT_ONCE = 8
 _ATTEMPTS = 3
@@ -103,7 +107,9 @@ def _fetch(jar: Jar, repository: Path) -> Path:
 
     # jgo only warns when a checksum differs; we compare with our own list below and refuse.
     logging.getLogger("jgo").setLevel(logging.ERROR)
-    context = MavenContext(repo_cache=repository, local_repos=[], timeout=30)
+    mirror = os.environ.get(MIRROR)
+    repositories = {"mirror": mirror.rstrip("/")} if mirror else None
+    context = MavenContext(repo_cache=repository, local_repos=[], remote_repos=repositories, timeout=30)
     artifact = context.project(jar.group, jar.name).at_version(jar.version).artifact()
     for attempt in range(1, _ATTEMPTS + 1):
         try:

@@ -40,6 +40,11 @@ def keep_open(descriptor: int) -> None:
     _shared.add(descriptor)
 
 
+def let_go(descriptor: int) -> None:
+    """Undo `keep_open`: the file is about to be closed."""
+    _shared.discard(descriptor)
+
+
 def _tell(line: str) -> None:
     with _lock:
         pipe = _pipe()

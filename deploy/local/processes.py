@@ -29,6 +29,9 @@ MIGRATED_WITHIN = 60.0
 READY_WITHIN = 60.0
 """Seconds; a few on an idle machine."""
 
+GRACE = 10.0
+"""Seconds that a service has to finish its work when it is told to stop; then it is killed."""
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 Report = Callable[[str, str], None]
@@ -88,7 +91,7 @@ class ServiceProcess:
 
     async def stop(self) -> None:
         if self._serving is not None:
-            await self._serving.stop()
+            await self._serving.stop(grace=GRACE)
 
     async def kill(self) -> None:
         if self._serving is not None:

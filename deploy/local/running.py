@@ -18,10 +18,9 @@ from deploy.local.faults import LocalFault
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a running `up` tells others; `started` is its process's start time, since a pid alone can be reused."""
+    """What a running `up` tells others."""
 
     pid: int
-    started: float
     kafka: str
     postgres: str
     provenance: str
@@ -36,13 +35,14 @@ def alone(folder: Path) -> Iterator[None]:
         _acquire(lock)
         leash.keep_open(lock.fileno())
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} {psutil.Process().create_time()!r}")
         lock.flush()
         try:
             yield
         finally:
             (folder / "up.json").unlink(missing_ok=True)
             lock.truncate(0)
+            leash.let_go(lock.fileno())
             fcntl.flock(lock, fcntl.LOCK_UN)  # for the watcher as well, which has nothing left to end
 
 
@@ -53,12 +53,11 @@ def _acquire(lock: IO[str]) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            pid = lock.read()
+            process = _written(lock.read())
             # `status` holds the lock for a moment while it looks; and who was killed holds it through its watcher
             # until the servers on this data have ended.
-            patience = 0.5 if pid.isdigit() and psutil.pid_exists(int(pid)) else leash.GRACE + 5
-            if time.monotonic() - began > patience:
-                by = f" (pid {pid})" if pid else ""
+            if time.monotonic() - began > (leash.GRACE + 5 if process is None else 0.5):
+                by = "" if process is None else f" (pid {process.pid})"
                 raise LocalFault(f"already running{by}: see `make status`, or stop it with `make down`") from None
             time.sleep(0.05)
         else:
@@ -70,7 +69,7 @@ def write_note(folder: Path, *, kafka: str, postgres: str, provenance: str, urls
 
     Readable by its owner only: the DSN has a password.
     """
-    note = Note(os.getpid(), psutil.Process().create_time(), kafka, postgres, provenance, dict(urls))
+    note = Note(os.getpid(), kafka, postgres, provenance, dict(urls))
     temporary = folder / "up.json.new"
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -87,13 +86,23 @@ def read_note(folder: Path) -> Note | None:
 
 
 def holder(folder: Path) -> psutil.Process | None:
-    """The living process that holds `folder`. The lock proves that the number in it is not somebody else's by now."""
+    """The living process that holds `folder`."""
     try:
         with (folder / "lock").open("r") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return psutil.Process(int(lock.read()))
-    except (OSError, ValueError, psutil.NoSuchProcess):
+                return _written(lock.read())
+    except FileNotFoundError:
         pass
     return None
+
+
+def _written(note: str) -> psutil.Process | None:
+    """The living process that wrote `note`, a pid and a start time: a pid alone may be somebody else's by now."""
+    try:
+        pid, started = note.split()
+        process = psutil.Process(int(pid))
+        return process if repr(process.create_time()) == started else None
+    except (ValueError, psutil.NoSuchProcess):
+        return None

@@ -1,0 +1,3 @@
+"""Cannot migrate."""
+
+raise SystemExit("column batch_no does not exist")

@@ -1,0 +1,5 @@
+"""Does all that is asked."""
+
+from pretend.service import main
+
+main()
