@@ -48,6 +48,7 @@ class Component:
 
     @property
     def pattern(self) -> str:
+        """A regular expression of its characters and length."""
         padding = "={0,2}" if self.characters is BASE64 else ""
         pattern = f"(?=.{{{self.shortest},{self.longest}}}\\Z)" if padding else ""
         pattern += f"[{self.characters.pattern}]{{{0 if padding else self.shortest},{self.longest}}}{padding}"

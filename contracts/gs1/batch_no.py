@@ -19,8 +19,7 @@ def is_batch_no(text: str) -> bool:
 
 
 def batch_no_problem(text: str) -> str | None:
-    """The sentence to show for a `text` that can be no batch number, naming every character that is not allowed; else
-    None.
+    """Why `text` can be no batch number, with every character that is not allowed; None if it can be one.
 
     >>> batch_no_problem("LOT 7#")
     "batch number 'LOT 7#' has ' ' and '#': only the GS1 AI-10 characters are allowed, 20 at most"

@@ -163,10 +163,10 @@ def _check_places(path: list[_Placed], attributes: list[_Placed]) -> None:
 def digital_link(message: Gs1Message, *, host: str = CANONICAL_HOST) -> str:
     """The Digital Link of `message`: its first primary key, the qualifiers in GS1's order, the rest sorted by AI.
 
-    With the default host it is the canonical address, so that equal things have equal addresses. `host` may have a
-    path of its own ("example.com/products"), no scheme. Raises Gs1Error when nothing in the message is a primary key
-    (LINK_WITHOUT_KEY), an element has no place in an address (LINK_NOT_AN_ATTRIBUTE), or `host` is none
-    (LINK_SYNTAX).
+    With the default host it is the canonical address: but for which key comes first, the order of the elements makes
+    no difference. `host` may have a path of its own ("example.com/products"), no scheme. Raises Gs1Error when nothing
+    in the message is a primary key (LINK_WITHOUT_KEY), an element has no place in an address (LINK_NOT_AN_ATTRIBUTE),
+    or `host` is none (LINK_SYNTAX).
     """
     if not _is_host_and_stem(host):
         raise Gs1Error(

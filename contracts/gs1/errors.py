@@ -72,8 +72,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why one value is refused: the rule, where in the value (0-based character), and the end of the sentence to
-    say."""
+    """Why one value is refused. `offset` is the 0-based character of the value, `says` the end of a sentence."""
 
     rule: Rule
     offset: int

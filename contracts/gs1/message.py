@@ -122,11 +122,11 @@ class Gs1Message:
 
     @property
     def swallowed(self) -> str | None:
-        """The part of the batch number or serial that looks like a date element whose separator was lost, None if
-        none does.
+        """The part of the batch number or serial that looks like a date element whose separator was lost.
 
-        `10ABC123` and `17270331` without a separator between them read as batch `ABC12317270331`, and GS1 allows
-        that. Only somebody who knows which batch to expect can tell; this says when to ask.
+        None if nothing does. `10ABC123` and `17270331` without a separator between them read as batch
+        `ABC12317270331`, and GS1 allows that. Only somebody who knows which batch to expect can tell; this says when
+        to ask.
         """
         for element in self.elements:
             if element.ai in ("10", "21") and (lost := _lost_date(element.value)) is not None:

@@ -33,8 +33,7 @@ class ScannerProfile:
 
 @dataclass(frozen=True, slots=True)
 class NormalisedScan:
-    """A scan as it can be read, and what had to be done for that. Positions in errors count the characters of
-    `text`."""
+    """A scan as it can be read, and what had to be done for that. Positions in errors count in its `text`."""
 
     text: str
     changes: tuple[str, ...] = ()

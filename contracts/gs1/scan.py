@@ -1,5 +1,4 @@
-"""Reads what a scanner sends: element strings, plain retail codes and Digital Links, with or without symbology
-identifier.
+"""Reads what a scanner sends: element strings, retail codes and Digital Links.
 
 Strict: what GS1 does not allow is refused with the rule, the AI and the position. Repairs belong into `normalise`.
 """

@@ -62,8 +62,7 @@ def bracketed(message: Gs1Message) -> str:
 
 
 def parse_bracketed(text: str, *, associations: bool = True) -> Gs1Message:
-    """Read what a person typed or copied from under a symbol. Raises Gs1Error; positions count the characters of
-    `text`.
+    """Read what a person typed or copied from under a symbol, or raise Gs1Error; positions count in `text`.
 
     Spaces around AIs and values are passed over, and full-width characters of an input method are taken for their
     plain ones. The rest is as strict as a scan. `associations` is as in `parse`.
