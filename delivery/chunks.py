@@ -97,6 +97,7 @@ class Ears:
                 self._types[event.event_type] = event
                 hears[home[event.event_type].name] = None
         self.topics: tuple[str, ...] = tuple(hears)
+        self._known = frozenset(home)
 
     def understand(self, arrival: Arrival) -> Understood | Misunderstood | None:
         """The message in an arrival, or why there is none; None for an event that is not heard here.
@@ -125,6 +126,11 @@ class Ears:
                 f"{envelope.type}: the record's key is {envelope.key!r}, its body's {message.key!r}",
             )
         return Understood(arrival, envelope, message, handler)
+
+    def known_type(self, arrival: Arrival) -> str:
+        """The type in an arrival's headers when it is one of the system's, for a metric's label; else `unknown`."""
+        event_type = arrival.headers.get("ce_type", "")
+        return event_type if event_type in self._known else "unknown"
 
     @staticmethod
     def _foreign_message(arrival: Arrival, handler: EventHandler) -> Understood:
@@ -211,7 +217,7 @@ class Chunks:
         for arrival in arrivals:
             found = self._ears.understand(arrival)
             if found is None:
-                self._metrics.ignored.labels(arrival.headers.get("ce_type", "")[:80]).inc()
+                self._metrics.ignored.labels(self._ears.known_type(arrival)).inc()
             else:
                 order.append(found)
                 if isinstance(found, Understood):

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import asyncpg
@@ -63,9 +63,18 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
             return uvloop.run(_parked(service, settings, asked))
 
 
+class _Server(uvicorn.Server):
+    """Uvicorn raises the signal that ended it once more when it is done; a stop that was asked for is no failure."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to `_serve`."""
+        yield
+
+
 def _serve(service: Service, settings: Settings) -> int:
     async def serve() -> int:
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(
                 build(service, settings),
                 host=settings.http_host,
@@ -76,6 +85,9 @@ def _serve(service: Service, settings: Settings) -> int:
                 server_header=False,
             )
         )
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, setattr, server, "should_exit", True)
         await server.serve()
         return 0 if server.started else 1
 

@@ -73,8 +73,9 @@ async def migrate(dsn: str, package: str, role: str) -> list[str]:
                     )
                 applied.append(f"{migration.package}/{migration.name}")
             elif done["digest"] != migration.digest:
+                when = f"{done['applied_at']:%Y-%m-%d}"
                 raise MigrationRefused(
-                    f"{migration.package}/{migration.name} was edited after {done['applied_at']:%Y-%m-%d}, when it was applied:"
+                    f"{migration.package}/{migration.name} was edited after {when}, when it was applied:"
                     " write a new migration instead"
                 )
         return applied

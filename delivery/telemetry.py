@@ -28,7 +28,7 @@ class Metrics:
         r = self.registry
         self.heard = Counter("delivery_events_heard", "Events that took effect.", ["type"], registry=r)
         self.dropped = Counter("delivery_events_dropped", "Events already in the inbox.", registry=r)
-        self.ignored = Counter("delivery_events_ignored", "Events of types not heard here.", registry=r)
+        self.ignored = Counter("delivery_events_ignored", "Events of types not heard here.", ["type"], registry=r)
         self.said = Counter("delivery_events_said", "Events written to the outbox.", ["type"], registry=r)
         self.sent = Counter("delivery_events_sent", "Events that the brokers have.", registry=r)
         self.parked = Counter("delivery_events_parked", "Messages parked, by kind.", ["kind"], registry=r)

@@ -1,0 +1,260 @@
+"""Each failure has one place to go: slow down, never works, bug. Other keys go on; metrics and readiness tell."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from delivery.envelope import new_id
+from deploy.local.servers import Servers
+from tests.delivery.playground import Playground, playground, until
+from tests.delivery.toy import app as toy
+
+
+async def _parked(place: Playground) -> list[tuple[str | None, str, str]]:
+    rows = await place.sql.fetch("SELECT key, kind, status FROM delivery.parked ORDER BY id")
+    return [(row["key"], row["kind"], row["status"]) for row in rows]
+
+
+def _headers(event_type: str = "bells.Rung", **changed: str) -> list[tuple[str, bytes]]:
+    given = {"ce_id": str(new_id()), "ce_source": "x", "ce_type": event_type, "ce_time": "2026-01-01T00:00:00+00:00"}
+    return [(name, value.encode()) for name, value in (given | changed).items()]
+
+
+async def test_a_malformed_message_is_parked_with_what_came_and_its_key_waits_while_others_go_on(
+    place: Playground,
+) -> None:
+    async with place.here() as here:
+        await place.send_raw(b"a", b'{"name": "a", "n": "many"}', _headers())
+        await place.ring(("a", 1), ("b", 1))
+        await place.counted(1)
+        await until(lambda: _parked_is(place, [("a", "malformed", "parked"), ("a", "behind", "parked")]))
+        assert await place.seen("a") == []
+        assert await place.seen("b") == [1]
+        (waiting, behind) = (await here.get("/parked")).json()
+        assert "Input should be a valid integer" in waiting["error"]
+        assert behind["error"] == "waits behind an earlier message of its key"
+        whole = (await here.get(f"/parked/{waiting['id']}")).json()
+        assert whole["body"] == '{"name": "a", "n": "many"}'
+        assert whole["headers"]["ce_type"] == "bells.Rung"
+        assert whole["waiting_behind"] == 1
+        assert await here.waits_for() == {}, "a parked message does not make the service unready"
+        await until(lambda: here.metric("delivery_parked_open"))
+
+
+async def _parked_is(place: Playground, expected: list[tuple[str | None, str, str]]) -> bool:
+    return await _parked(place) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "reason"),
+    [
+        ([], b"{}", "'ce_id' is missing"),
+        ([("ce_id", b"\xff\xfe")], b"\x00\x01\xff", "'ce_source' is missing"),
+        (_headers(ce_time="yesterday"), b"{}", "not an RFC 3339 time"),
+        (_headers(ce_time="2026-01-01T00:00:00"), b"{}", "no offset"),
+        (_headers(), b'{"name": "oth', "JSON"),
+        (_headers(), b'{"name": "other", "n": 1}', "the record's key is 'a', its body's 'other'"),
+        (_headers(), b"[" * 100_000, "JSON"),
+    ],
+)
+async def test_whatever_comes_is_parked_and_the_next_message_is_handled(
+    place: Playground, headers: list[tuple[str, bytes]], body: bytes, reason: str
+) -> None:
+    async with place.here():
+        await place.send_raw(b"a", body, headers)
+        await place.ring(("b", 1))
+        await place.counted(1)
+        await until(lambda: _parked_is(place, [("a", "malformed", "parked")]))
+    assert reason in await place.sql.fetchval("SELECT error FROM delivery.parked")
+    assert await place.sql.fetchval("SELECT body FROM delivery.parked") == body
+
+
+async def test_a_type_that_is_not_known_here_is_passed_over_and_counted(place: Playground) -> None:
+    async with place.here() as here:
+        await place.send_raw(b"a", b"{}", _headers("bells.Melted"))
+        await place.ring(("a", 1))
+        await place.counted(1)
+        assert await here.metric('delivery_events_ignored_total{type="unknown"}') == 1
+    assert await _parked(place) == []
+
+
+async def test_a_handler_that_always_fails_on_one_event_parks_it_after_three_tries(place: Playground) -> None:
+    async with place.here() as here:
+        await place.ring(("bug", 1), ("a", 1), ("bug", 2), ("a", 2))
+        await place.counted(2)
+        await until(lambda: _parked_is(place, [("bug", "bug", "parked"), ("bug", "behind", "parked")]))
+        assert await place.seen("a") == [1, 2]
+        parked = (await here.get("/parked")).json()
+        assert parked[0]["attempts"] == 3
+        assert parked[0]["error"] == "ZeroDivisionError: bug"
+        assert await here.metric('delivery_events_parked_total{kind="bug"}') == 1
+
+
+async def test_a_message_that_never_works_is_parked_without_another_try(place: Playground) -> None:
+    async with place.here() as here:
+        await place.ring(("never", 1), ("a", 1))
+        await place.counted(1)
+        await until(lambda: _parked_is(place, [("never", "never_works", "parked")]))
+        assert (await here.get("/parked")).json()[0]["attempts"] == 1
+
+
+async def test_a_handler_that_fails_twice_and_then_works_parks_nothing(place: Playground) -> None:
+    toy.failures["a"] = [ZeroDivisionError("first"), ZeroDivisionError("second")]
+    async with place.here():
+        await place.ring(("a", 1), ("a", 2))
+        await place.counted(2)
+    assert await place.seen("a") == [1, 2]
+    assert await _parked(place) == []
+
+
+async def test_too_many_parked_in_a_row_stop_the_consumer_and_a_restart_finds_all_of_them(place: Playground) -> None:
+    async with place.here(parked_in_a_row=5) as here:
+        for n in range(20):
+            await place.send_raw(f"key{n}".encode(), b"nonsense", _headers())
+
+        async def stopped() -> bool:
+            return "in a row" in (await here.waits_for()).get("consumer", "")
+
+        await until(stopped)
+        assert await here.metric("delivery_consumer_stopped") == 1
+        assert (await here.client.get("/health/ready")).status_code == 503
+        assert (await here.client.get("/health/live")).status_code == 200
+        assert len(await _parked(place)) < 5
+    async with place.here(parked_in_a_row=1_000):
+        await until(lambda: _count_is(place, 20))
+
+
+async def _count_is(place: Playground, count: int) -> bool:
+    return len(await _parked(place)) == count
+
+
+async def test_parked_messages_are_replayed_in_order_with_those_behind_or_discarded_with_a_reason(
+    place: Playground,
+) -> None:
+    async with place.here() as here:
+        await place.send_raw(b"a", b'{"name": "a", "n": "many"}', _headers())
+        await place.ring(("a", 2), ("a", 3))
+        await place.send_raw(b"b", b"nonsense", _headers())
+        await place.ring(("b", 2))
+        await until(lambda: _count_is(place, 5))
+        ids = {(row["key"], row["kind"]): row["id"] for row in (await here.get("/parked")).json()}
+        first, behind = ids["a", "malformed"], ids["a", "behind"]
+
+        early = await here.post(f"/parked/{behind}/replay", {}, role="supervisor")
+        assert early.status_code == 409
+        assert f"waits behind message {first}" in early.json()["detail"]
+
+        again = (await here.post(f"/parked/{first}/replay", {}, role="supervisor")).json()
+        assert again["still_parked"] == first
+        assert again["replayed"] == []
+
+        edited = {"body": '{"name": "a", "n": 1}'}
+        done = (await here.post(f"/parked/{first}/replay", edited, role="supervisor")).json()
+        assert len(done["replayed"]) == 3
+        assert await place.seen("a") == [1, 2, 3]
+
+        refused = await here.post(f"/parked/{ids['b', 'malformed']}/discard", {"reason": ""}, role="supervisor")
+        assert refused.status_code == 422
+        why = {"reason": "noise from a test bench"}
+        discard = f"/parked/{ids['b', 'malformed']}/discard"
+        assert (await here.post(discard, why, role="supervisor")).status_code == 204
+        assert (await here.post(discard, why, role="supervisor")).status_code == 409
+        await here.post(f"/parked/{ids['b', 'behind']}/replay", {}, role="supervisor")
+        assert await place.seen("b") == [2]
+
+        kept = (await here.get("/parked?status=discarded")).json()[0]
+        assert (kept["settled_by"], kept["settled_why"]) == ("supervisor", "noise from a test bench")
+        # The key is free again.
+        await place.ring(("a", 4), ("b", 3))
+        await place.counted(6)
+    assert await place.announced() == {"a": [1, 2, 3, 4], "b": [2, 3]}
+
+
+async def test_parked_messages_are_settled_by_command_too(place: Playground) -> None:
+    async with place.here():
+        await place.send_raw(b"a", b'{"name": "a", "n": "many"}', _headers())
+        await place.ring(("a", 2))
+        await until(lambda: _count_is(place, 2))
+
+    async def command(*arguments: str) -> tuple[int, str]:
+        child = place.process("parked", *arguments)
+        child.start()
+        code = await child.ended(seconds=20)
+        return code, child.log.read_text()
+
+    code, text = await command("list")
+    assert code == 0
+    first = json.loads(text)[0]["id"]
+    assert json.loads((await command("show", str(first)))[1])["waiting_behind"] == 1
+    assert (await command("replay", str(first)))[0] == 1
+    assert (await command("replay", str(first), "--body", '{"name": "a", "n": 1}'))[0] == 0
+    assert await place.seen("a") == [1, 2]
+    code, text = await command("discard", str(first), "--reason", "too late")
+    assert code == 1
+    assert "was replayed already, by command line" in text
+    assert sys.executable not in text
+
+
+@pytest.fixture
+async def disturbed(own_servers: Servers, topic_prefix: str, tmp_path: Path) -> AsyncIterator[Playground]:
+    """On servers that this module may disturb."""
+    name = f"disturbed_{new_id().hex}"
+    async with playground(own_servers, await own_servers.create_database(name), topic_prefix, tmp_path) as made:
+        yield made
+
+
+async def test_the_database_away_for_ten_seconds_costs_nothing_but_time(
+    disturbed: Playground, own_servers: Servers
+) -> None:
+    async with disturbed.here() as here:
+        await disturbed.ring(("a", 1))
+        await disturbed.counted(1)
+        await own_servers.database.kill()
+        away_since = time.monotonic()
+        await disturbed.ring(("a", 2), ("b", 1))
+
+        async def says_so() -> bool:
+            return {"database", "consumer"} <= set(await here.waits_for())
+
+        await until(says_so, seconds=15)
+        refused = await here.post("/rings", {"name": "c", "n": 1})
+        assert refused.status_code == 503
+        assert refused.headers["Retry-After"] == "1"
+        assert (await here.client.get("/health/live")).status_code == 200
+        await asyncio.sleep(max(0.0, 10 - (time.monotonic() - away_since)))
+        await own_servers.database.restart()
+        await disturbed.counted(3, seconds=30)
+
+        async def ready() -> bool:
+            return await here.waits_for() == {}
+
+        await until(ready)
+        assert await here.metric('delivery_retries_total{why="slow_down"}') > 0
+    assert await disturbed.seen("a") == [1, 2]
+    assert await _parked(disturbed) == []
+    assert await disturbed.announced() == {"a": [1, 2], "b": [1]}
+
+
+async def test_a_restarted_broker_loses_nothing(disturbed: Playground, own_servers: Servers) -> None:
+    async with disturbed.here() as here:
+        await disturbed.ring(("a", 1))
+        await disturbed.counted(1)
+        await own_servers.broker.kill()
+        # HTTP goes on: the outbox holds what cannot be sent.
+        answer = await here.post("/rings", {"name": "a", "n": 2})
+        assert answer.status_code == 201
+        await own_servers.broker.restart()
+        await disturbed.ring(("a", 3))
+        await disturbed.counted(3, seconds=60)
+
+        async def ready() -> bool:
+            return await here.waits_for() == {}
+
+        await until(ready, seconds=30)
+    assert await disturbed.seen("a") == [1, 2, 3]
+    assert await disturbed.announced() == {"a": [1, 2, 3]}

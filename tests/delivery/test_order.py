@@ -1,0 +1,120 @@
+"""Order per key is kept end to end: several producers, two relays, chunks that are retried, members that leave."""
+
+import asyncio
+import time
+import uuid
+
+from tests.delivery.playground import Here, Playground, until
+from tests.delivery.toy import app as toy
+
+
+async def test_order_per_key_is_commit_order_with_many_writers_and_two_relays(place: Playground) -> None:
+    async def writer(at: Here, start: int) -> None:
+        for n in range(start, start + 40):
+            answer = await at.post("/rings", {"name": f"bell{n % 3}", "n": n})
+            assert answer.status_code == 201, answer.text
+
+    async with place.here() as one, place.here() as two:
+        events = [(f"bell{n % 3}", n) for n in range(10_000, 10_300)]
+        async with asyncio.TaskGroup() as group:
+            for n, at in enumerate((one, two, one, two)):
+                group.create_task(writer(at, n * 1_000))
+            for start in range(0, 300, 60):
+                group.create_task(_ring(place, events[start : start + 60]))
+        await place.counted(160 + 300, seconds=40)
+        active = [await at.metric("delivery_relay_active") for at in (one, two)]
+        assert sorted(active) == [0, 1], "exactly one relay of a service is active"
+    announced = await place.announced()
+    for bell in ("bell0", "bell1", "bell2"):
+        assert announced[bell] == await place.seen(bell), "what is on the topic is what was committed, in that order"
+
+
+async def _ring(place: Playground, events: list[tuple[str, int]]) -> None:
+    await place.ring(*events)
+
+
+async def test_a_chunk_that_is_retried_item_by_item_keeps_the_order_of_every_key(place: Playground) -> None:
+    toy.failures["bell1"] = [ZeroDivisionError("once"), ZeroDivisionError("twice")]
+    async with place.here() as here:
+        await place.ring(*((f"bell{n % 3}", n) for n in range(150)))
+        await place.counted(150)
+        assert await here.metric('delivery_retries_total{why="item_by_item"}') >= 1
+    expected = {f"bell{bell}": [n for n in range(150) if n % 3 == bell] for bell in range(3)}
+    assert {name: await place.seen(name) for name in expected} == expected
+    assert await place.announced() == expected
+
+
+async def test_another_relay_takes_over_within_a_second_of_a_death(place: Playground) -> None:
+    first = place.process("relay")
+    first.start()
+    await until(lambda: _relay_holds_its_lock(place, 1))
+    second = place.process("relay")
+    second.start()
+    await until(lambda: _relays(place, 2))
+    await first.kill()
+    died = time.monotonic()
+    async with place.sql.acquire() as connection, connection.transaction():
+        await connection.execute(
+            """
+            INSERT INTO delivery.outbox (topic, key, event_id, event_type, said_at, correlation_id, body)
+            VALUES ($1, 'a', $2, 'toy.Counted', now(), 'test', $3)
+            """,
+            toy.COUNTS.name,
+            uuid.uuid4(),
+            toy.Counted(name="a", n=1).write(),
+        )
+    await place.counted(0, seconds=5)
+    # The lock is asked for every half second; starting a producer takes the rest.
+    assert time.monotonic() - died < 2.0
+    assert await place.announced() == {"a": [1]}
+
+
+async def test_a_graceful_stop_finishes_the_chunk_and_hands_over_in_under_a_second(place: Playground) -> None:
+    leaving = place.process("serve", http_port=0)
+    leaving.start()
+    await place.ring(("a", 1))
+    await place.counted(1)
+    staying = place.process("serve", http_port=0)
+    staying.start()
+    await until(lambda: _consumers(place, 2))
+    # Rebalanced: both have partitions. Keys that fall to either are rung; then one leaves in the middle of the load.
+    names = [f"bell{n}" for n in range(12)]
+    await place.ring(*((name, n) for n in range(50) for name in names))
+    asked = time.monotonic()
+    stopping = asyncio.create_task(leaving.stop(grace=5))
+    await place.ring(*((name, 50) for name in names))
+    await stopping
+    stopped = time.monotonic() - asked
+    await place.counted(1 + 12 * 51, seconds=5)
+    assert leaving.exit_code == 0
+    assert stopped < 1.0, f"the stop took {stopped:.2f} s"
+    assert {name: await place.seen(name) for name in names} == {name: list(range(51)) for name in names}
+    assert "could not be acknowledged" not in leaving.log.read_text(), "the chunk was acknowledged before the hand-over"
+
+
+async def _relay_holds_its_lock(place: Playground, count: int) -> bool:
+    held = await place.sql.fetchval(
+        """
+        SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE locktype = 'advisory' AND application_name = 'toy-relay' AND datname = current_database()
+        """
+    )
+    return bool(held == count)
+
+
+async def _relays(place: Playground, count: int) -> bool:
+    return await _sessions(place, "toy-relay") == count
+
+
+async def _consumers(place: Playground, count: int) -> bool:
+    """Both members have partitions: seen from their logs, since Kafka's own answer lags."""
+    ready = [child for child in place.children if '"partitions assigned"' in child.log.read_text()]
+    return len(ready) == count
+
+
+async def _sessions(place: Playground, name: str) -> int:
+    return int(
+        await place.sql.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1", name
+        )
+    )

@@ -1,0 +1,5 @@
+CREATE TABLE public.counted (
+    name  text PRIMARY KEY,
+    total bigint NOT NULL,
+    seen  bigint[] NOT NULL
+);
