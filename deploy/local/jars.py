@@ -72,7 +72,7 @@ def kafka_jars(say: Callable[[str], None] = lambda line: None) -> Path:
     folder = cache_folder() / f"kafka-{VERSION}-{fingerprint}"
     if _is_whole(folder, jars):
         return folder
-    with locked(folder.with_suffix(".lock")):
+    with locked(folder.with_name(f"{folder.name}.lock")):
         if not _is_whole(folder, jars):
             say(f"downloading Apache Kafka {VERSION} ({sum(jar.size for jar in jars) / 1e6:.0f} MB, once)")
             _download(jars, folder)

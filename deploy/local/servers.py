@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -119,8 +120,10 @@ class Servers:
     async def erase(self) -> None:
         """End what we started and remove all its data; from given servers, the databases and topics that are ours."""
         if isinstance(self.database, GivenServer):
+            await self._require_database()
             await self._drop_ours()
         if isinstance(self.broker, GivenServer):
+            await self._require_broker()
             await delete_topics(self.kafka, self.topic_prefix)
         await asyncio.gather(self.broker.discard(), self.database.discard())
 
@@ -148,7 +151,8 @@ class Servers:
         admin = await asyncpg.connect(self.postgres)
         try:
             if not await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", full):
-                await admin.execute(f'CREATE DATABASE "{full}"')
+                with suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):  # somebody was faster
+                    await admin.execute(f'CREATE DATABASE "{full}"')
         finally:
             await admin.close()
         return self.dsn(name)
@@ -190,7 +194,11 @@ class Servers:
             self._say(f"{fault}; starting a process instead")
             self.broker = KafkaProcess(self._folder / "kafka", self._say)
             await self.broker.start()
-        if isinstance(self.broker, GivenServer) and not await broker_answers(self.kafka):
+        if isinstance(self.broker, GivenServer):
+            await self._require_broker()
+
+    async def _require_broker(self) -> None:
+        if not await broker_answers(self.kafka):
             raise Missing(f"no broker answers at {self.kafka}, which KAFKA_BOOTSTRAP_SERVERS names")
 
     async def _start_database(self) -> None:
@@ -202,6 +210,10 @@ class Servers:
             self._say(f"{fault}; starting a process instead")
             self.database = PostgresProcess(self._folder / "postgres", self._say)
             await self.database.start()
-        if isinstance(self.database, GivenServer) and not await database_answers(self.postgres):
+        if isinstance(self.database, GivenServer):
+            await self._require_database()
+
+    async def _require_database(self) -> None:
+        if not await database_answers(self.postgres):
             named = urlsplit(self.postgres)
             raise Missing(f"no database answers at {named.hostname}:{named.port or 5432}, which POSTGRES_DSN names")

@@ -16,6 +16,7 @@ from tests.deploy.watching import eventually, line_with, processes_with
 
 Line = Callable[..., "subprocess.Popen[str]"]
 HERE = Path(__file__).parent
+GIVEN = ("KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_DSN")
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def line(runs: Path) -> Iterator[Line]:
             stderr=subprocess.STDOUT,
             text=True,
             env={
-                **os.environ,
+                **{name: value for name, value in os.environ.items() if name not in GIVEN},
                 "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
                 "BATCHWISE_LOCAL": str(runs),
                 "PRETEND": services,
