@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import time
-from typing import TypedDict
 
+from bench.figures import Figure
 from contracts.gs1 import parse
 
 BOUND = 30_000
@@ -27,18 +27,6 @@ SCANS = (
     "0104012345000016" + "70032703311430\x1d10L\x1d422156",
     "https://id.gs1.org/01/04012345000016/10/LOT-7?17=280331",
 )
-
-
-class Figure(TypedDict):
-    """One measured figure and the bound it is held against."""
-
-    id: str
-    what: str
-    value: int
-    unit: str
-    bound: int
-    goal: str
-    holds: bool
 
 
 def measure() -> Figure:

@@ -1,0 +1,1 @@
+"""What README's performance figures come from: `make bench`."""
