@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -128,15 +127,14 @@ async def token(arguments: argparse.Namespace) -> int:
 
 async def demo(_: argparse.Namespace) -> int:
     folder = runs() / f"demo-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    if find_spec("deploy.local.play") is None:
-        raise Missing("not to be found: deploy.local.play, which plays the demo")
+    play = _play()
     try:
         with Board(console) as board:
             servers = Servers(folder, say=lambda line: board.report("servers", line))
             system = System(folder, servers, report=board.report)
             await _start(system, board)
         try:
-            code = await _play(system)
+            code = await _outcome(play, system)
         finally:
             await asyncio.shield(_stop(system))
     except BaseException:
@@ -149,9 +147,20 @@ async def demo(_: argparse.Namespace) -> int:
     return code
 
 
-async def _play(system: System) -> int:
-    """Play the demo: its `main` returns an exit code, or nothing when all went well, and may be a coroutine."""
-    outcome = import_module("deploy.local.play").main(system, console)
+Play = Callable[[System, Console], Coroutine[Any, Any, int | None] | int | None]
+
+
+def _play() -> Play:
+    """What plays the demo: it returns an exit code, or nothing when all went well, and may be a coroutine."""
+    try:
+        play: Play = import_module("deploy.local.play").main
+    except (ModuleNotFoundError, AttributeError) as fault:
+        raise Missing(f"what plays the demo is not to be found: {fault}") from fault
+    return play
+
+
+async def _outcome(play: Play, system: System) -> int:
+    outcome = play(system, console)
     if inspect.isawaitable(outcome):
         outcome = await outcome
     return 0 if outcome is None else int(outcome)

@@ -7,6 +7,7 @@ reaper removes temporary ones when we are killed.
 import asyncio
 import hashlib
 import secrets
+import threading
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from deploy.local.postgres import database_answers
 KAFKA_IMAGE = f"apache/kafka:{KAFKA_VERSION}"
 POSTGRES_IMAGE = "postgres:18"
 _TICK = 0.1
+_starting = threading.Lock()  # two that start at once would each make the reaper, under one name
 
 
 @cache
@@ -89,6 +91,7 @@ class _Container:
 
     async def kill(self) -> None:
         if self._running is not None:
+            self.thaw()  # Docker kills no paused container
             await asyncio.to_thread(self._running.get_wrapped_container().kill)
             await self._remove()
 
@@ -115,12 +118,13 @@ class _Container:
         answers: Callable[[], Awaitable[bool]],
     ) -> None:
         from docker.errors import DockerException
+        from testcontainers.core.exceptions import ContainerConnectException, ContainerStartException
 
         try:
             await asyncio.to_thread(self._create, inside, environment, command)
-        except DockerException as fault:
+        except (DockerException, ContainerConnectException, ContainerStartException, OSError) as fault:
             await self._remove()
-            reason = str(fault).splitlines()[0]
+            reason = (str(fault) or type(fault).__name__).splitlines()[0]
             raise Missing(f"Docker could not start {self._image}: {reason}") from fault
         try:
             async with asyncio.timeout(READY_WITHIN):
@@ -142,7 +146,8 @@ class _Container:
         container.with_volume_mapping(self.volume, self._mount, "rw")
         container.ports = {f"{inside}/tcp": (LOOPBACK, self.port)}
         self._running = container
-        container.start()
+        with _starting:
+            container.start()
 
     async def _remove(self) -> None:
         if self._running is not None:

@@ -192,10 +192,16 @@ class Servers:
             if not isinstance(self.broker, KafkaContainer):
                 raise
             self._say(f"{fault}; starting a process instead")
+            await self._give_up(self.broker)
             self.broker = KafkaProcess(self._folder / "kafka", self._say)
             await self.broker.start()
         if isinstance(self.broker, GivenServer):
             await self._require_broker()
+
+    async def _give_up(self, container: Server) -> None:
+        if not self._persistent:  # a persistent one keeps its data for the day when Docker starts it again
+            with suppress(LocalFault):
+                await container.discard()
 
     async def _require_broker(self) -> None:
         if not await broker_answers(self.kafka):
@@ -208,6 +214,7 @@ class Servers:
             if not isinstance(self.database, PostgresContainer):
                 raise
             self._say(f"{fault}; starting a process instead")
+            await self._give_up(self.database)
             self.database = PostgresProcess(self._folder / "postgres", self._say)
             await self.database.start()
         if isinstance(self.database, GivenServer):
