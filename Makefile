@@ -57,9 +57,9 @@ $(VENV)/.made:
 
 # What the services and the local servers need: less than half of what work on the project needs.
 $(VENV)/.local: $(VENV)/.made $(INPUTS)
-	@test -e $(VENV)/.dev -a ! $(VENV)/.dev -ot pyproject.toml -a ! $(VENV)/.dev -ot constraints.txt || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[receiving,inventory,allocation,trace,integration,local]'
+	@test -e $(VENV)/.dev -a ! $(VENV)/.dev -ot pyproject.toml -a ! $(VENV)/.dev -ot constraints.txt || $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[receiving,inventory,allocation,trace,integration,local]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made $(INPUTS)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
