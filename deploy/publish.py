@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             print(f"note: {module} is not there; what it hears is not in the document", file=sys.stderr)
         report = publish(root, who, check=asked.check)
         problems = [str(problem) for problem in released_problems(_read_all(root / "released" / "v1"), schemas())]
-    except Refused as refused:
+    except (Refused, ValueError) as refused:  # the second: what the contracts themselves say is wrong
         print(f"refused, nothing was written:\n{refused}", file=sys.stderr)
         return 1
     print(*report, *problems, sep="\n", end="\n" if report or problems else "")
