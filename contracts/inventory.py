@@ -125,6 +125,8 @@ class AlertKind(Listed):
     PICK_DIFFERENCE = "pick_difference"
     INSPECTION_DIFFERENCE = "inspection_difference"
     LEDGER_DIFFERENCE = "ledger_difference"
+    UNUSABLE_CONSUMED = "unusable_consumed"
+    UNKNOWN_LOCATION = "unknown_location"
     UNKNOWN = "unknown"
 
 
