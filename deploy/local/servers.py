@@ -118,14 +118,20 @@ class Servers:
             await self.erase()
 
     async def erase(self) -> None:
-        """End what we started and remove all its data; from given servers, the databases and topics that are ours."""
-        if isinstance(self.database, GivenServer):
-            await self._require_database()
-            await self._drop_ours()
-        if isinstance(self.broker, GivenServer):
-            await self._require_broker()
-            await delete_topics(self.kafka, self.topic_prefix)
-        await asyncio.gather(self.broker.discard(), self.database.discard())
+        """End what we started and remove all its data; from given servers, the databases and topics that are ours.
+
+        Raises:
+            Missing: a given server does not answer, so what we made on it stays.
+        """
+        try:
+            if isinstance(self.database, GivenServer):
+                await self._require_database()
+                await self._drop_ours()
+            if isinstance(self.broker, GivenServer):
+                await self._require_broker()
+                await delete_topics(self.kafka, self.topic_prefix)
+        finally:  # what is ours goes, whether a given one answers or not
+            await asyncio.gather(self.broker.discard(), self.database.discard())
 
     async def _end(self) -> None:
         if self._persistent:

@@ -171,6 +171,18 @@ async def test_a_container_that_docker_cannot_start_is_replaced_by_a_process(
     assert set(said) == {"Docker could not start it: no space left on device; starting a process instead"}
 
 
+async def test_our_own_data_goes_also_when_a_given_server_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    monkeypatch.setenv("POSTGRES_DSN", "postgresql://u@127.0.0.1:1/p")
+    monkeypatch.setattr(servers, "docker_answers", lambda: False)
+    (tmp_path / "kafka" / "data").mkdir(parents=True)
+    with pytest.raises(Missing, match="no database answers at 127.0.0.1:1"):
+        await Servers(tmp_path).close()
+    assert not (tmp_path / "kafka").exists()
+
+
 def test_a_port_is_free_and_not_one_that_a_client_could_take() -> None:
     port = free_port()
     assert is_free(port)
