@@ -93,14 +93,15 @@ class Runtime:
         self.pulses = Pulses()
         self.tracing = Tracing(service.name, tracer_provider)
         self.doorkeeper = Doorkeeper(settings)
+        role = settings.database_role or service.role
         self.pool = open_pool(
             settings.database_dsn,
-            role=settings.database_role or service.role,
+            role=role,
             name=service.name,
             size=settings.database_pool,
             transaction_idle_ms=settings.transaction_idle_ms,
         )
-        self.relay = Relay(settings, service=service.name, metrics=self.metrics, pulses=self.pulses)
+        self.relay = Relay(settings, service=service.name, role=role, metrics=self.metrics, pulses=self.pulses)
         speaker = Speaker(
             f"batchwise/{service.name}",
             {event.event_type: topic.name for topic in service.says for event in topic.events},
@@ -241,6 +242,7 @@ class _Observed:
             return
         runtime = self._runtime
         status = 500
+        answered = False
         began = time.perf_counter()
         received = 0
 
@@ -253,9 +255,9 @@ class _Observed:
             return message
 
         async def watched_send(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], True
             await send(message)
 
         traceparent = headers.get(b"traceparent", b"").decode("ascii", "replace") or None
@@ -264,17 +266,15 @@ class _Observed:
             scope.setdefault("state", {})["traceparent"] = traceparent_of(span, traceparent)
             try:
                 await self._app(scope, watched_receive, watched_send)
-            except Exception:
-                _log.exception("a call failed", call=name)
-                if status != 500:
+            except Exception as error:
+                if answered:
                     raise
-                fault = problems.Problem(
-                    title="A fault of ours",
-                    status=500,
-                    code="fault",
-                    detail="the fault was logged; nothing was changed",
-                )
-                await problems.problem_response(fault)(scope, receive, watched_send)
+                if is_slow_down(error):
+                    _log.warning("a call met a database that is away", call=name, error=repr(error))
+                    await problems.away()(scope, receive, watched_send)
+                else:
+                    _log.exception("a call failed", call=name)
+                    await problems.fault()(scope, receive, watched_send)
             finally:
                 route = scope.get("route")
                 path = getattr(route, "path", "unmatched")

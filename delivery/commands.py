@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from delivery.envelope import Envelope, new_id
 from delivery.failures import is_slow_down
 from delivery.handling import Announcement, CommandHandler, EventLike, Said, Work
 from delivery.outbox import Speaker
-from delivery.problems import MEDIA_TYPE, Problem, problem
+from delivery.problems import MEDIA_TYPE, Problem
 from delivery.security import Person, requires
 from delivery.telemetry import Metrics, Tracing, end_failed, traceparent_of
 
@@ -202,7 +202,13 @@ class Gathering:
                     for call, answer in zip(todo, answers, strict=True):
                         said += causes_of([_because(call, says) for says in answer.says], heard)
                     await self._speaker.say(work, said)
-                    await _keep_answers(db, todo, answers)
+                    await _keep_answers(
+                        db,
+                        [
+                            (call.caller, call.idempotency_key, call.fingerprint, answer)
+                            for call, answer in zip(todo, answers, strict=True)
+                        ],
+                    )
                     for event, _ in said:
                         self._metrics.said.labels(event.event_type).inc()
                     for call, answer in zip(todo, answers, strict=True):
@@ -231,10 +237,14 @@ def _matching(call: _Call, given: Mapping[tuple[str, str], tuple[bytes, _Given]]
     """The answer of a call's Idempotency-Key, unless the key was used for something else."""
     fingerprint, answer = given[call.caller, call.idempotency_key]
     if fingerprint != call.fingerprint:
-        detail = f"Idempotency-Key {call.idempotency_key!r} was used for another call: take a new key for a new call"
-        other = Refusal(422, "idempotency_key_reused", detail)
-        return _Given(other.status, other.media_type, other.content(), again=False)
+        return _reused(call.idempotency_key)
     return answer if fresh else _Given(answer.status, answer.media_type, answer.content, again=True)
+
+
+def _reused(key: str) -> _Given:
+    detail = f"Idempotency-Key {key!r} was used for another call: take a new key for a new call"
+    other = Refusal(422, "idempotency_key_reused", detail)
+    return _Given(other.status, other.media_type, other.content(), again=False)
 
 
 async def _earlier_answers(db: Connection, group: Sequence[_Call]) -> dict[tuple[str, str], tuple[bytes, _Given]]:
@@ -256,7 +266,8 @@ async def _earlier_answers(db: Connection, group: Sequence[_Call]) -> dict[tuple
     }
 
 
-async def _keep_answers(db: Connection, calls: Sequence[_Call], answers: Sequence[Answer]) -> None:
+async def _keep_answers(db: Connection, answers: Sequence[tuple[str, str, bytes, Answer]]) -> None:
+    """Keep (caller, key, fingerprint, answer)."""
     await db.execute(
         """
         INSERT INTO delivery.answer (caller, idempotency_key, fingerprint, status, media_type, body)
@@ -264,15 +275,8 @@ async def _keep_answers(db: Connection, calls: Sequence[_Call], answers: Sequenc
         """,
         *columns(
             (
-                (
-                    call.caller,
-                    call.idempotency_key,
-                    call.fingerprint,
-                    answer.status,
-                    answer.media_type,
-                    answer.content(),
-                )
-                for call, answer in zip(calls, answers, strict=True)
+                (caller, key, fingerprint, answer.status, answer.media_type, answer.content())
+                for caller, key, fingerprint, answer in answers
             ),
             6,
         ),
@@ -302,29 +306,48 @@ class Desk:
             traceparent=self._request.state.traceparent,
             person=self.person,
         )
-        body = await self._request.body()
-        said = f"{self._request.method} {self._request.url.path}?{self._request.url.query}\n".encode()
         call = _Call(
             command=command,
             envelope=envelope,
             caller=self.person.subject,
             idempotency_key=self._idempotency_key,
-            fingerprint=hashlib.sha256(said + body).digest(),
+            fingerprint=await self._fingerprint(),
             keys=keys,
             answered=asyncio.get_running_loop().create_future(),
         )
-        try:
-            given = await runtime.gathering.do(call)
-        except Exception as error:
-            if is_slow_down(error):
-                raised = problem(
-                    503, "try_again", "the database is away; nothing was changed, or the same call gives its answer"
-                )
-                raised.headers["Retry-After"] = "1"
-                raise raised from error
-            raise
-        headers = {"Idempotency-Replayed": "true"} if given.again else {}
-        return Response(given.content, status_code=given.status, media_type=given.media_type, headers=headers)
+        return _response(await runtime.gathering.do(call))
+
+    async def once(self, act: Callable[[], Awaitable[Answer]]) -> Response:
+        """Have something done that makes transactions of its own (a replay), under the same promise of one answer.
+
+        A crash after the act and before its answer is kept lets the same key act again: `act` must bear that.
+        """
+        runtime = self._request.app.state.runtime
+        caller, key = self.person.subject, self._idempotency_key
+        fingerprint = await self._fingerprint()
+        async with transaction(runtime.pool) as db:
+            await Work(db, runtime.clock()).lock([f"answer {caller} {key}"])
+            row = await db.fetchrow(
+                "SELECT * FROM delivery.answer WHERE caller = $1 AND idempotency_key = $2", caller, key
+            )
+            if row is not None:
+                kept = _Given(row["status"], row["media_type"], row["body"], again=True)
+                return _response(kept if row["fingerprint"] == fingerprint else _reused(key))
+            answer = await act()
+            await _keep_answers(db, [(caller, key, fingerprint, answer)])
+        runtime.relay.wake()
+        return _response(_Given(answer.status, answer.media_type, answer.content(), again=False))
+
+    async def _fingerprint(self) -> bytes:
+        """SHA-256 of what makes two calls the same: method, path, query, body."""
+        url = self._request.url
+        asked = f"{self._request.method} {url.path}?{url.query}\n".encode()
+        return hashlib.sha256(asked + await self._request.body()).digest()
+
+
+def _response(given: _Given) -> Response:
+    headers = {"Idempotency-Replayed": "true"} if given.again else {}
+    return Response(given.content, status_code=given.status, media_type=given.media_type, headers=headers)
 
 
 def desk(*roles: str) -> Callable[..., Desk]:

@@ -122,7 +122,8 @@ async def _while_it_starts(attempt: Any, *, seconds: float = 60) -> Any:
 
 
 async def _relay(service: Service, settings: Settings) -> int:
-    relay = Relay(settings, service=service.name, metrics=Metrics(), pulses=Pulses())
+    role = settings.database_role or service.role
+    relay = Relay(settings, service=service.name, role=role, metrics=Metrics(), pulses=Pulses())
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, relay.stop)

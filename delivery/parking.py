@@ -3,10 +3,11 @@
 import datetime as dt
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from delivery.chunks import Arrival, Chunks, Clock, Ears, Misunderstood, Position, Understood
+from delivery.commands import Answer, Desk, Refusal, desk
 from delivery.database import Pool, transaction
 from delivery.failures import is_slow_down
 from delivery.handling import Work
@@ -222,7 +223,7 @@ class DiscardParked(BaseModel):
 def parking_router() -> APIRouter:
     """The HTTP side, for operators: supervisors and administrators; auditors may read."""
     router = APIRouter(prefix="/parked", tags=["parked messages"])
-    read, write = requires("supervisor", "auditor"), requires("supervisor")
+    read = requires("supervisor", "auditor")
 
     def parking(request: Request) -> Parking:
         found: Parking = request.app.state.runtime.parking
@@ -251,34 +252,40 @@ def parking_router() -> APIRouter:
         except NotParked as error:
             raise problem(404, "not_parked", str(error)) from None
 
-    @router.post("/{parked_id}/replay", responses=problem_responses(401, 403, 409, 422))
+    @router.post("/{parked_id}/replay", response_model=Replayed, responses=problem_responses(401, 403, 409, 422))
     async def replay_parked(
         parked_id: Annotated[int, Path(ge=1, le=2**62)],
         how: ReplayParked,
         place: Annotated[Parking, Depends(parking)],
-        person: Annotated[Person, Depends(write)],
-        request: Request,
-    ) -> Replayed:
-        """Let it take effect now, then what waits behind it. By nature the same call twice has one effect."""
+        at: Annotated[Desk, Depends(desk("supervisor"))],
+    ) -> Response:
+        """Let it take effect now, then what waits behind it."""
         edited = None if how.body is None else how.body.encode()
-        try:
-            done = await place.replay(parked_id, by=person.subject, edited=edited)
-        except NotParked as error:
-            raise problem(409, "not_parked", str(error)) from None
-        request.app.state.runtime.relay.wake()
-        return done
+
+        async def act() -> Answer:
+            try:
+                return Answer(await place.replay(parked_id, by=at.person.subject, edited=edited))
+            except NotParked as error:
+                return Refusal(409, "not_parked", str(error))
+
+        return await at.once(act)
 
     @router.post("/{parked_id}/discard", status_code=204, responses=problem_responses(401, 403, 409, 422))
     async def discard_parked(
         parked_id: Annotated[int, Path(ge=1, le=2**62)],
         why: DiscardParked,
         place: Annotated[Parking, Depends(parking)],
-        person: Annotated[Person, Depends(write)],
-    ) -> None:
+        at: Annotated[Desk, Depends(desk("supervisor"))],
+    ) -> Response:
         """Give it up, with a reason; it stays readable."""
-        try:
-            await place.discard(parked_id, by=person.subject, why=why.reason)
-        except NotParked as error:
-            raise problem(409, "not_parked", str(error)) from None
+
+        async def act() -> Answer:
+            try:
+                await place.discard(parked_id, by=at.person.subject, why=why.reason)
+            except NotParked as error:
+                return Refusal(409, "not_parked", str(error))
+            return Answer(status=204)
+
+        return await at.once(act)
 
     return router

@@ -94,6 +94,21 @@ def problem_response(found: Problem, headers: Mapping[str, str] | None = None) -
     )
 
 
+def away() -> Response:
+    """The answer while the database or the brokers are away."""
+    detail = "the database is away; nothing was changed, or the same call gives its answer"
+    return problem_response(
+        Problem(title=_TITLES[503], status=503, code="try_again", detail=detail), {"Retry-After": "1"}
+    )
+
+
+def fault() -> Response:
+    """The answer when something went wrong that nobody expected."""
+    return problem_response(
+        Problem(title=_TITLES[500], status=500, code="fault", detail="the fault was logged; nothing was changed")
+    )
+
+
 def field_name(location: tuple[int | str, ...]) -> str:
     """`("body", "lines", 0, "quantity")` → `lines[0].quantity`."""
     parts = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location

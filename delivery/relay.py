@@ -33,8 +33,9 @@ class Relay:
     they have by its event id. Rows are sent in `id` order, which is commit order for each key.
     """
 
-    def __init__(self, settings: Settings, *, service: str, metrics: Metrics, pulses: Pulses) -> None:
+    def __init__(self, settings: Settings, *, service: str, role: str, metrics: Metrics, pulses: Pulses) -> None:
         self._settings = settings
+        self._role = role
         self._service = service
         self._metrics = metrics
         self._pulses = pulses
@@ -79,7 +80,11 @@ class Relay:
             self._settings.database_dsn,
             timeout=5,
             command_timeout=30,
-            server_settings={"application_name": f"{self._service}-relay", "tcp_keepalives_idle": "5"},
+            server_settings={
+                "application_name": f"{self._service}-relay",
+                "role": self._role,
+                "tcp_keepalives_idle": "5",
+            },
         )
         try:
             while not await connection.fetchval(_LOCK):
