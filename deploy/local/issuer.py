@@ -3,8 +3,10 @@
 For development only. Services refuse this issuer when their `ENVIRONMENT` is `production`.
 """
 
+import argparse
 import json
 import os
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -151,3 +153,18 @@ def _write_private(path: Path, content: bytes) -> None:
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
     temporary.rename(path)
+
+
+def main() -> None:
+    """`python -m deploy.local.issuer FOLDER [--role ROLE]`: make the key and its JWKS; print a token of a role."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.local.issuer", description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--role", choices=ROLES)
+    asked = parser.parse_args()
+    issuer = Issuer(asked.folder)
+    if asked.role:
+        sys.stdout.write(issuer.mint_for(user_with(asked.role)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
