@@ -1,0 +1,1 @@
+"""The schema of receiving's database, forward only."""

@@ -1,0 +1,111 @@
+"""Receiving's own settings, from the environment; refused with the reason when the service starts."""
+
+import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.gs1 import ScannerProfile
+from delivery.settings import SettingsRefused
+from services.receiving.domain.numbering import NumberPattern, PatternRefused
+
+BUILT_IN_SCANNERS: Mapping[str, ScannerProfile] = {
+    "default": ScannerProfile(),
+    "exact": ScannerProfile(separators=()),
+    "spelled-out": ScannerProfile(separators=("<GS>", "{GS}", "|", "~", "␝")),
+}
+"""`exact` repairs nothing; `spelled-out` is for devices that send the four characters `<GS>`."""
+
+
+class Scanner(BaseModel):
+    """What one kind of device does to its scans, as a setting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    separators: tuple[str, ...] = ScannerProfile().separators
+    prefix: str = ""
+    suffix: str = ""
+
+
+class ReceivingSettings(BaseSettings):
+    """Each field is the environment variable of the same name in capitals; maps are JSON."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    batch_number_pattern: str = Field(
+        default="{date:%Y%m%d}-{seq:03}-{supplier}",
+        max_length=80,
+        description="How our own batch numbers are made: text, {date:…}, {seq:03} (needed) and {supplier}.",
+    )
+    over_receipt_percent: Decimal = Field(
+        default=Decimal(10), ge=0, le=1000, description="How much more than expected is accepted."
+    )
+    default_time_zone: str = Field(default="UTC", description="Where a site is not named in SITE_TIME_ZONES.")
+    site_time_zones: dict[str, str] = Field(
+        default_factory=dict, description='Whose midnight ends a day at which site: {"HRB-1": "Asia/Shanghai"}.'
+    )
+    scanner_profiles: dict[str, Scanner] = Field(
+        default_factory=dict, description='Devices by name: {"dock-4": {"separators": ["<GS>"], "suffix": "\\r"}}.'
+    )
+
+    @field_validator("batch_number_pattern")
+    @classmethod
+    def _makes_numbers(cls, written: str) -> str:
+        try:
+            NumberPattern.read(written)
+        except PatternRefused as refused:
+            raise ValueError(str(refused)) from None
+        return written
+
+    @field_validator("default_time_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name!r} is no time zone of the IANA database, such as Asia/Shanghai") from None
+        return name
+
+    @field_validator("site_time_zones")
+    @classmethod
+    def _are_zones(cls, zones: dict[str, str]) -> dict[str, str]:
+        for name in zones.values():
+            cls._is_a_zone(name)
+        return zones
+
+    @property
+    def pattern(self) -> NumberPattern:
+        """The pattern, read."""
+        return NumberPattern.read(self.batch_number_pattern)
+
+    @property
+    def scanners(self) -> Mapping[str, ScannerProfile]:
+        """Every scanner profile by name."""
+        named = {
+            name: ScannerProfile(separators=each.separators, prefix=each.prefix, suffix=each.suffix)
+            for name, each in self.scanner_profiles.items()
+        }
+        return {**BUILT_IN_SCANNERS, **named}
+
+    def day_at(self, site_id: str, moment: dt.datetime) -> dt.date:
+        """Which day it is at a site."""
+        return moment.astimezone(ZoneInfo(self.site_time_zones.get(site_id, self.default_time_zone))).date()
+
+
+@lru_cache(maxsize=1)
+def receiving_settings() -> ReceivingSettings:
+    """The settings in force, read once. Raises `SettingsRefused` naming each that is out of its limits."""
+    try:
+        return ReceivingSettings()
+    except ValidationError as refused:
+        raise SettingsRefused(
+            "\n".join(
+                f"{'_'.join(str(part) for part in error['loc']).upper()} is {error['input']!r}: "
+                f"{error['msg'].removeprefix('Value error, ')}"
+                for error in refused.errors()
+            )
+        ) from None
