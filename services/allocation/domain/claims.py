@@ -1,0 +1,311 @@
+"""What the ledger's movements and holds do to stock and to the promises on it.
+
+Every promise is a claim on one spot. What is on a spot is its free quantity plus the claims on it: there is no third
+number. A movement away takes what is free first; only then does it meet claims, and each claim it meets follows the
+stock where it can, or is taken back.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from contracts.allocation import RevocationCode
+from contracts.values import Quality
+from services.allocation.domain.stock import PICKABLE, Spot
+
+
+class ClaimStatus(StrEnum):
+    """Where a promise stands. The first four claim stock; the last three are history."""
+
+    PROMISED = "promised"
+    PICKED = "picked"
+    DISPATCHING = "dispatching"
+    STOPPED = "stopped"
+    SHIPPED = "shipped"
+    REVOKED = "revoked"
+    FREED = "freed"
+
+
+OPEN = frozenset({ClaimStatus.PROMISED, ClaimStatus.PICKED, ClaimStatus.DISPATCHING, ClaimStatus.STOPPED})
+"""A claim in one of these has a part of what is on its spot."""
+
+OF_THE_DEMAND = frozenset({ClaimStatus.PROMISED, ClaimStatus.PICKED, ClaimStatus.DISPATCHING})
+"""A claim in one of these serves its demand; a stopped one waits for a person, beside the demand."""
+
+_MET_FIRST = (ClaimStatus.STOPPED, ClaimStatus.PROMISED, ClaimStatus.PICKED, ClaimStatus.DISPATCHING)
+"""In which order a movement away meets claims: those of nobody, then the newest promise, last what was picked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A promised quantity (base unit) on a spot. `order` is the age of its demand: the oldest keeps longest."""
+
+    reservation_id: UUID
+    demand_id: UUID
+    spot: Spot
+    quantity: Decimal
+    status: ClaimStatus
+    order: tuple[object, ...]
+    line_id: UUID | None = None
+    code: str | None = None
+    reason: str | None = None
+    split_from: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A promise that was taken back. `picked`: a person holds it, and it stays there until a person decides."""
+
+    claim: Claim
+    picked: bool
+    code: RevocationCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A movement, as stock sees it: `source` and `target` are spots, None outside the company.
+
+    `pick_id` or `line_id` is set when one of our own picks or shipment lines caused it.
+    """
+
+    source: Spot | None
+    target: Spot | None
+    target_purpose: str | None
+    quantity: Decimal
+    why: str
+    pick_id: UUID | None = None
+    line_id: UUID | None = None
+
+
+class TakesTooMuch(ValueError):
+    """A movement takes more from a spot than is known to be there; the text names both."""
+
+
+@dataclass(slots=True)
+class Floor:
+    """Spots and claims while a chunk of movements and holds is applied; what changed is read off it afterwards.
+
+    `free` holds the free quantity of each spot, `claims` the claims that may be met, by reservation.
+    `lost` is what each demand lost of its promises; `refreshed` are demands whose promise changed in place.
+    """
+
+    free: dict[Spot, Decimal]
+    claims: dict[UUID, Claim]
+    new_id: Callable[[], UUID]
+    changed_claims: dict[UUID, Claim] = field(default_factory=dict)
+    revoked: list[Revoked] = field(default_factory=list)
+    lost: dict[UUID, Decimal] = field(default_factory=dict)
+    refreshed: set[UUID] = field(default_factory=set)
+    _at: dict[Spot, dict[UUID, Claim]] = field(default_factory=dict)
+    _of_line: dict[UUID, set[UUID]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Index the claims by their spots and shipment lines."""
+        for claim in self.claims.values():
+            self._index(claim)
+
+    def moved(self, movement: Leaving) -> None:
+        """Apply a movement. Raises `TakesTooMuch`, before anything changed, when its source has not so much."""
+        left = movement.quantity
+        if movement.source is not None:
+            there = self.free.get(movement.source, Decimal(0))
+            if there < left:
+                there += sum((claim.quantity for claim in self._at.get(movement.source, {}).values()), Decimal(0))
+            if there < left:
+                raise TakesTooMuch(
+                    f"{left:f} leave {movement.source.location_id} at {movement.source.site_id}, "
+                    f"where {there:f} of the batch are known"
+                )
+            left -= self._take_own(movement, movement.source)
+            freely = min(left, self.free.get(movement.source, Decimal(0)))
+            self._add(movement.source, -freely)
+            self._arrive(movement.target, freely)
+            self._meet_claims(movement, movement.source, left - freely)
+        else:
+            self._arrive(movement.target, left)
+
+    def held(self, covered: Callable[[Spot], bool], code: RevocationCode, reason: str) -> None:
+        """Take back every promise on the spots that a hold covers. What stands at the gate is the gate's to decide."""
+        for claim in self._by_age(self.claims.values()):
+            if covered(claim.spot):
+                if claim.status is ClaimStatus.PROMISED:
+                    self._revoke(claim, code, reason)
+                elif claim.status is ClaimStatus.PICKED:
+                    self._stop(claim, code, reason)
+
+    def refused_at_gate(self, line_id: UUID, reason: str) -> None:
+        """Stop what the gate did not let pass."""
+        for reservation_id in sorted(self._of_line.get(line_id, ())):
+            claim = self.claims[reservation_id]
+            if claim.status is ClaimStatus.DISPATCHING:
+                self._stop(claim, RevocationCode.REFUSED_AT_GATE, reason)
+
+    def cancelled(self, demand_id: UUID, reason: str) -> Decimal:
+        """The demand wants nothing more: free what was promised, stop what was picked. Returns what is free again."""
+        freed = Decimal(0)
+        for claim in [*self.claims.values()]:
+            if claim.demand_id == demand_id and claim.status is ClaimStatus.PROMISED:
+                self.release(claim, reason)
+                freed += claim.quantity
+            elif claim.demand_id == demand_id and claim.status is ClaimStatus.PICKED:
+                self._owe(claim)
+                self._keep(replace(claim, status=ClaimStatus.STOPPED, code="cancelled", reason=reason))
+        return freed
+
+    def release(self, claim: Claim, reason: str) -> None:
+        """Give back what was promised and not picked."""
+        self._owe(claim)
+        self._keep(replace(claim, status=ClaimStatus.FREED, code="freed", reason=reason))
+        self._add(claim.spot, claim.quantity)
+
+    def promised_anew(self, claim: Claim, spot: Spot) -> None:
+        """Move a promise to free stock of another spot, in the same quantity."""
+        self._add(claim.spot, claim.quantity)
+        self._add(spot, -claim.quantity)
+        self._keep(replace(claim, spot=spot))
+        self.refreshed.add(claim.demand_id)
+
+    def part_of(self, claim: Claim, quantity: Decimal) -> Claim:
+        """A part of a claim, of the same kind; what remains keeps its id. The claim itself when it is all of it."""
+        return self._part(claim, quantity)
+
+    def at(self, spot: Spot) -> Sequence[Claim]:
+        """The open claims on a spot, oldest demand first."""
+        return self._by_age(self._at.get(spot, {}).values())
+
+    def occupied(self, spot: Spot) -> bool:
+        """Whether anything is on a spot, free or claimed."""
+        return bool(self.free.get(spot) or self._at.get(spot))
+
+    def _take_own(self, movement: Leaving, source: Spot) -> Decimal:
+        """Let our own pick or shipment line take its claim along; returns how much of the movement that was."""
+        left = movement.quantity
+        for reservation_id in self._ours(movement):
+            claim = self.claims[reservation_id]
+            if not left:
+                break
+            elsewhere = claim.spot != source
+            # Somebody moved the stock between our pick and its booking: the claim leaves its spot for the one it
+            # was booked from.
+            there = min(left, self.free.get(source, Decimal(0))) if elsewhere else left
+            if not there:
+                continue
+            part = self._part(claim, min(there, claim.quantity))
+            left -= part.quantity
+            if elsewhere:
+                self._add(source, -part.quantity)
+                self._add(part.spot, part.quantity)
+            if movement.target is not None:
+                self._keep(replace(part, spot=movement.target))
+            elif movement.line_id is not None:
+                self._keep(replace(part, status=ClaimStatus.SHIPPED))
+            else:
+                self._lose(part, movement)
+        return movement.quantity - left
+
+    def _ours(self, movement: Leaving) -> list[UUID]:
+        """The claims that a movement names as its cause."""
+        if movement.line_id is not None:
+            found = sorted(self._of_line.get(movement.line_id, ()))
+            return [each for each in found if self.claims[each].status is ClaimStatus.DISPATCHING]
+        if movement.pick_id is not None and movement.pick_id in self.claims:
+            picked = self.claims[movement.pick_id].status in OPEN - {ClaimStatus.PROMISED}
+            return [movement.pick_id] if picked else []
+        return []
+
+    def _meet_claims(self, movement: Leaving, source: Spot, quantity: Decimal) -> None:
+        """The rest of a movement takes claimed stock."""
+        left = quantity
+        met = self._by_age(self._at.get(source, {}).values()) if left else ()
+        for status in _MET_FIRST:
+            for claim in reversed(met):
+                if not left:
+                    return
+                if claim.status is not status:
+                    continue
+                part = self._part(claim, min(left, claim.quantity))
+                left -= part.quantity
+                self._follow(part, movement)
+
+    def _follow(self, claim: Claim, movement: Leaving) -> None:
+        """A claim whose stock was moved by somebody else."""
+        target = movement.target
+        if target is None:
+            self._lose(claim, movement)
+        elif claim.status is not ClaimStatus.PROMISED:
+            moved = replace(claim, spot=target)
+            self._keep(moved)
+            if target.quality != claim.spot.quality and claim.status is ClaimStatus.PICKED:
+                self._stop(moved, RevocationCode.MOVED, f"its quality is {target.quality} now ({movement.why})")
+        elif (
+            target.site_id == claim.spot.site_id
+            and target.quality == Quality.RELEASED
+            and movement.target_purpose in PICKABLE
+        ):
+            self._keep(replace(claim, spot=target))
+            self.refreshed.add(claim.demand_id)
+        else:
+            where = f"{target.location_id} at {target.site_id}, {target.quality}"
+            self._revoke(claim, RevocationCode.MOVED, f"it was moved to {where} ({movement.why})", to=target)
+
+    def _lose(self, claim: Claim, movement: Leaving) -> None:
+        """The stock of a claim left the company without us."""
+        reason = f"it is not there any more ({movement.why})"
+        if claim.status is not ClaimStatus.STOPPED:
+            picked = claim.status is not ClaimStatus.PROMISED
+            self.revoked.append(Revoked(claim, picked, RevocationCode.GONE, reason))
+            self._owe(claim)
+            self._keep(replace(claim, status=ClaimStatus.REVOKED, code=RevocationCode.GONE, reason=reason))
+        else:
+            self._keep(replace(claim, status=ClaimStatus.REVOKED))
+
+    def _revoke(self, claim: Claim, code: RevocationCode, reason: str, *, to: Spot | None = None) -> None:
+        self.revoked.append(Revoked(claim, False, code, reason))
+        self._owe(claim)
+        self._keep(replace(claim, status=ClaimStatus.REVOKED, code=code, reason=reason))
+        self._add(to or claim.spot, claim.quantity)
+
+    def _stop(self, claim: Claim, code: RevocationCode, reason: str) -> None:
+        self.revoked.append(Revoked(claim, True, code, reason))
+        self._owe(claim)
+        self._keep(replace(claim, status=ClaimStatus.STOPPED, code=code, reason=reason))
+
+    def _owe(self, claim: Claim) -> None:
+        self.lost[claim.demand_id] = self.lost.get(claim.demand_id, Decimal(0)) + claim.quantity
+
+    def _part(self, claim: Claim, quantity: Decimal) -> Claim:
+        """The claim itself, or a part of it split off; what remains keeps its id."""
+        if quantity == claim.quantity:
+            return claim
+        self._keep(replace(claim, quantity=claim.quantity - quantity))
+        part = replace(claim, reservation_id=self.new_id(), quantity=quantity, split_from=claim.reservation_id)
+        self._keep(part)
+        return part
+
+    def _keep(self, claim: Claim) -> None:
+        before = self.claims.get(claim.reservation_id)
+        if before is not None:
+            self._at.get(before.spot, {}).pop(claim.reservation_id, None)
+        self.claims[claim.reservation_id] = claim
+        self.changed_claims[claim.reservation_id] = claim
+        self._index(claim)
+
+    def _index(self, claim: Claim) -> None:
+        if claim.status in OPEN:
+            self._at.setdefault(claim.spot, {})[claim.reservation_id] = claim
+        if claim.line_id is not None:
+            self._of_line.setdefault(claim.line_id, set()).add(claim.reservation_id)
+
+    def _arrive(self, target: Spot | None, quantity: Decimal) -> None:
+        if target is not None and quantity:
+            self._add(target, quantity)
+
+    def _add(self, spot: Spot, quantity: Decimal) -> None:
+        self.free[spot] = self.free.get(spot, Decimal(0)) + quantity
+
+    @staticmethod
+    def _by_age(claims: Iterable[Claim]) -> Sequence[Claim]:
+        return sorted(claims, key=lambda claim: (claim.order, claim.reservation_id))

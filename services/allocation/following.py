@@ -1,0 +1,276 @@
+"""Following the ledger: what movements, holds and the gate do to the shelf and to promises. Load, decide, save."""
+
+import datetime as dt
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from contracts.allocation import AllocationRevoked, RevocationCode
+from contracts.inventory import HoldLifted, HoldPlaced, IssueRefused, MovementReason, StockMoved
+from contracts.trace import BatchRecalled, BatchRecallLifted
+from contracts.values import HoldKind, Place, PlaceKind, Purpose, Quality
+from delivery import NeverWorks, Work, new_id
+from delivery.handling import EventLike
+from services.allocation.domain.aisles import Shelf
+from services.allocation.domain.claims import Claim, Floor, Leaving, TakesTooMuch
+from services.allocation.domain.stock import PICKABLE, Spot
+from services.allocation.promising import serve_waiting
+from services.allocation.store import AllocationStore, BatchSeen, HoldSeen, KnownSpot
+
+StockEvent = StockMoved | HoldPlaced | HoldLifted | IssueRefused | BatchRecalled | BatchRecallLifted
+
+
+@dataclass(slots=True)
+class Followed:
+    """A floor after a change, and what must be known to save it and to tell of it."""
+
+    floor: Floor
+    known: dict[Spot, KnownSpot]
+
+    @property
+    def changes(self) -> dict[Spot, Decimal]:
+        """What was added to the free quantity of each spot, or taken from it."""
+        before = self.known
+        return {
+            spot: free - (before[spot].free if spot in before else Decimal(0)) for spot, free in self.floor.free.items()
+        }
+
+
+async def follow(work: Work, store: AllocationStore, heard: Sequence[StockEvent]) -> list[EventLike]:
+    """Let stock events take effect in their order; returns what was taken back and what replaces it.
+
+    Raises `NeverWorks` for a movement of stock that is not known to be there.
+    """
+    items = await store.items({event.item_id for event in heard})
+    reached = {item_id: terms.sequence for item_id, terms in items.items()}
+    fresh: list[StockEvent] = []
+    for event in heard:
+        if isinstance(event, StockMoved | HoldPlaced | HoldLifted):
+            if event.sequence <= reached.get(event.item_id, 0):
+                continue
+            reached[event.item_id] = event.sequence
+        fresh.append(event)
+    movements = {id(event): _leaving(event) for event in fresh if isinstance(event, StockMoved)}
+    followed = await _floor(store, [*movements.values()], fresh)
+    floor = followed.floor
+    purposes: dict[Spot, str] = {}
+    for event in fresh:
+        match event:
+            case StockMoved():
+                movement = movements[id(event)]
+                try:
+                    floor.moved(movement)
+                except TakesTooMuch as error:
+                    raise NeverWorks(f"movement {event.movement_id}, sequence {event.sequence}: {error}") from error
+                if movement.target is not None and movement.target_purpose is not None:
+                    purposes[movement.target] = movement.target_purpose
+            case HoldPlaced():
+                code = RevocationCode.RECALLED if event.kind is HoldKind.RECALL else RevocationCode.HELD
+                floor.held(_covered_by(_hold_seen(event)), code, f"{event.kind} hold: {event.reason}")
+            case BatchRecalled():
+                covered = _covered_by(_hold_seen(event))
+                floor.held(covered, RevocationCode.RECALLED, f"recalled: {event.reason}")
+            case IssueRefused():
+                floor.refused_at_gate(event.line_id, f"{event.code}: {event.reason}")
+            case HoldLifted() | BatchRecallLifted():
+                pass
+    if fresh:
+        await store.see_batches(_batches(fresh))
+    await _save(work, store, followed, purposes)
+    placed = [_hold_seen(event) for event in fresh if isinstance(event, HoldPlaced | BatchRecalled)]
+    lifted = [
+        (event.batch_id, event.hold_id if isinstance(event, HoldLifted) else event.recall_id)
+        for event in fresh
+        if isinstance(event, HoldLifted | BatchRecallLifted)
+    ]
+    if placed or lifted:
+        await store.hold(placed, lifted, work.now)
+    if reached:
+        await store.reached(reached)
+    shelves = _freed(followed, fresh, purposes)
+    if lifted:
+        shelves |= await store.sites_of({batch_id for batch_id, _ in lifted})
+    said: list[EventLike] = [*await taken_back(work, store, floor)]
+    for outcome in await serve_waiting(work, store, shelves, anyway={*floor.lost, *floor.refreshed}):
+        said += outcome.events()
+    return said
+
+
+async def settle(work: Work, store: AllocationStore, floor: Floor, known: dict[Spot, KnownSpot]) -> set[Shelf]:
+    """Keep what people (not the ledger) did to claims; returns the shelves where something became free."""
+    followed = Followed(floor, known)
+    await _save(work, store, followed, {})
+    freed = [spot for spot, change in followed.changes.items() if change > 0]
+    return await store.sites_of({spot.batch_id for spot in freed}) if freed else set()
+
+
+async def floor_of(store: AllocationStore, claims: dict[UUID, Claim], spots: Collection[Spot] = ()) -> Followed:
+    """A floor that holds these claims, on it their spots and `spots`."""
+    known = await store.spots({claim.spot for claim in claims.values()} | {*spots})
+    return Followed(Floor({spot: row.free for spot, row in known.items()}, dict(claims), new_id), known)
+
+
+async def taken_back(work: Work, store: AllocationStore, floor: Floor) -> list[AllocationRevoked]:
+    """What was taken back on a floor, as it is said."""
+    if not floor.revoked:
+        return []
+    found = await store.demands((revoked.claim.demand_id for revoked in floor.revoked), cancelled=True)
+    demands = {demand.demand_id: demand for demand in found}
+    batch_nos = await store.batch_nos(revoked.claim.spot.batch_id for revoked in floor.revoked)
+    said = []
+    for revoked in floor.revoked:
+        claim, demand = revoked.claim, demands[revoked.claim.demand_id]
+        said.append(
+            AllocationRevoked(
+                reservation_id=claim.reservation_id,
+                demand_id=claim.demand_id,
+                customer_id=demand.customer_id,
+                item_id=demand.item_id,
+                batch_id=claim.spot.batch_id,
+                batch_no=batch_nos[claim.spot.batch_id],
+                location_id=claim.spot.location_id,
+                quantity=claim.quantity,
+                unit=demand.unit,
+                picked=revoked.picked,
+                code=revoked.code,
+                reason=revoked.reason[:400],
+                revoked_at=work.now,
+            )
+        )
+    return said
+
+
+async def _floor(store: AllocationStore, movements: Sequence[Leaving], heard: Sequence[StockEvent]) -> Followed:
+    """What the events may touch: their spots, the claims they name, and the claims on stock they may run short of."""
+    spots = {spot for movement in movements for spot in (movement.source, movement.target) if spot is not None}
+    known = await store.spots(spots) if spots else {}
+    named = await store.claims(
+        reservation_ids={movement.pick_id for movement in movements if movement.pick_id is not None},
+        line_ids={movement.line_id for movement in movements if movement.line_id is not None}
+        | {event.line_id for event in heard if isinstance(event, IssueRefused)},
+        batch_ids={event.batch_id for event in heard if isinstance(event, HoldPlaced | BatchRecalled)},
+    )
+    named_at = {claim.spot for claim in named.values()}
+    by_line = {claim.line_id for claim in named.values()}
+    leaves: dict[Spot, Decimal] = {}
+    for movement in movements:
+        ours = movement.source in named_at and (movement.pick_id in named or movement.line_id in by_line)
+        if movement.source is not None and not (ours and (movement.pick_id or movement.line_id)):
+            leaves[movement.source] = leaves.get(movement.source, Decimal(0)) + movement.quantity
+    at_risk = [spot for spot, leaving in leaves.items() if spot in known and leaving > known[spot].free]
+    claims = named | (await store.claims(spots=at_risk) if at_risk else {})
+    elsewhere = {claim.spot for claim in claims.values()} - known.keys()
+    if elsewhere:
+        known |= await store.spots(elsewhere)
+    return Followed(Floor({spot: row.free for spot, row in known.items()}, claims, new_id), known)
+
+
+async def _save(work: Work, store: AllocationStore, followed: Followed, purposes: dict[Spot, str]) -> None:
+    """Keep a floor: spots first, then claims and what demands lost, then sweep what holds nothing any more."""
+    floor, known, changes = followed.floor, followed.known, followed.changes
+    await store.extend_shelf(
+        {
+            spot: (purposes.get(spot, Purpose.UNKNOWN), change)
+            for spot, change in changes.items()
+            if spot not in known and floor.occupied(spot)
+        }
+        | {
+            claim.spot: (purposes.get(claim.spot, Purpose.UNKNOWN), Decimal(0))
+            for claim in floor.changed_claims.values()
+            if claim.spot not in known and claim.spot not in changes and floor.occupied(claim.spot)
+        }
+    )
+    await store.change_shelf(changes, known.keys())
+    await store.repurpose(
+        {spot: purpose for spot, purpose in purposes.items() if spot in known and known[spot].purpose != purpose}
+    )
+    if floor.changed_claims:
+        await store.save_claims([*floor.changed_claims.values()], work.now)
+    if floor.lost:
+        await store.owe(floor.lost)
+    await store.sweep([spot for spot in known if not floor.free.get(spot)])
+
+
+def _freed(followed: Followed, heard: Sequence[StockEvent], purposes: dict[Spot, str]) -> set[Shelf]:
+    """The shelves where something that can be promised was added."""
+    items = {event.batch_id: event.item_id for event in heard}
+    freed = set()
+    for spot, change in followed.changes.items():
+        purpose = purposes.get(spot) or (followed.known[spot].purpose if spot in followed.known else None)
+        repurposed = spot in purposes and spot in followed.known and followed.known[spot].purpose != purposes[spot]
+        if (change > 0 or repurposed) and spot.quality == Quality.RELEASED and purpose in PICKABLE:
+            freed.add((items[spot.batch_id], spot.site_id))
+    return freed
+
+
+def _leaving(event: StockMoved) -> Leaving:
+    reference = _uuid(event.reference)
+    return Leaving(
+        source=_spot(event, event.from_place),
+        target=_spot(event, event.to_place),
+        target_purpose=event.to_place.purpose,
+        quantity=event.quantity,
+        why=event.reason_text or event.reason.replace("_", " "),
+        pick_id=reference if event.reason is MovementReason.PICK else None,
+        line_id=reference if event.reason is MovementReason.ISSUE else None,
+    )
+
+
+def _spot(event: StockMoved, place: Place) -> Spot | None:
+    if place.kind is not PlaceKind.LOCATION:
+        return None
+    if place.site_id is None or place.location_id is None or place.quality is None:
+        raise NeverWorks(
+            f"movement {event.movement_id}: a location needs site, location and quality, "
+            f"got {place.site_id!r}, {place.location_id!r}, {place.quality!r}"
+        )
+    return Spot(event.batch_id, place.site_id, place.location_id, str(place.quality))
+
+
+def _uuid(reference: str | None) -> UUID | None:
+    try:
+        return UUID(reference) if reference else None
+    except ValueError:
+        return None
+
+
+def _batches(heard: Sequence[StockEvent]) -> Collection[BatchSeen]:
+    return {
+        event.batch_id: BatchSeen(
+            event.batch_id,
+            event.item_id,
+            event.batch.batch_no,
+            event.batch.manufactured_on,
+            event.batch.expires_on,
+            event.batch.received_on,
+            event.effective_at.astimezone(dt.UTC).date(),
+        )
+        for event in heard
+        if isinstance(event, StockMoved)
+    }.values()
+
+
+def _hold_seen(event: HoldPlaced | BatchRecalled) -> HoldSeen:
+    if isinstance(event, HoldPlaced):
+        return HoldSeen(
+            event.hold_id,
+            event.batch_id,
+            event.item_id,
+            str(event.kind),
+            event.site_id,
+            event.location_id,
+            event.reason,
+            event.placed_at,
+        )
+    return HoldSeen(
+        event.recall_id, event.batch_id, event.item_id, HoldKind.RECALL, None, None, event.reason, event.recalled_at
+    )
+
+
+def _covered_by(hold: HoldSeen) -> Callable[[Spot], bool]:
+    return lambda spot: (
+        spot.batch_id == hold.batch_id
+        and hold.site_id in (None, spot.site_id)
+        and hold.location_id in (None, spot.location_id)
+    )

@@ -1,0 +1,257 @@
+"""Serving demands from the shelf: load, decide, save, and say. Handlers and commands share it."""
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from uuid import UUID
+
+from contracts.allocation import DemandAllocated, DemandShort, PassedOverCode
+from contracts.allocation import PassedOver as PassedOverPart
+from contracts.allocation import Share as SharePart
+from delivery import Work, new_id
+from services.allocation.domain.aisles import Aisles, Asking, Shelf
+from services.allocation.domain.orders import ORDERS
+from services.allocation.domain.planning import PassedOver, Plan, Wanted, plan
+from services.allocation.domain.record import inputs_of, outcome_of
+from services.allocation.domain.rules import POLICIES, POLICY
+from services.allocation.domain.terms import Demand, somewhere_still, wanted_by
+from services.allocation.store import PROMISED_SEEN, AllocationStore, ItemTerms, Kept, NewPlan, NewReservation
+
+MOST_SAID = 50
+"""Passed-over batches that one event or answer names."""
+
+_WAITING_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one demand has now, and how that was decided. `demand.missing` is what it misses now."""
+
+    plan_id: UUID
+    demand: Demand
+    shares: tuple[Kept, ...]
+    plan: Plan
+    sequence: int
+    decided_at: dt.datetime
+
+    def events(self) -> list[DemandAllocated | DemandShort]:
+        """The promise as it stands, and the shortage if there is one."""
+        demand = self.demand
+        allocated = DemandAllocated(
+            plan_id=self.plan_id,
+            demand_id=demand.demand_id,
+            reference=demand.reference,
+            customer_id=demand.customer_id,
+            site_id=demand.site_id,
+            item_id=demand.item_id,
+            unit=demand.unit,
+            strategy=demand.strategy,
+            needed_on=demand.needed_on,
+            wanted=demand.quantity,
+            allocated=sum((share.quantity for share in self.shares), Decimal(0)),
+            missing=demand.missing,
+            shares=tuple(
+                SharePart(
+                    reservation_id=share.reservation_id,
+                    batch_id=share.batch_id,
+                    batch_no=share.batch_no,
+                    location_id=share.location_id,
+                    quantity=share.quantity,
+                    expires_on=share.expires_on,
+                )
+                for share in self.shares
+            ),
+            passed_over=passed_over_parts(self.plan.passed_over),
+            inventory_sequence=self.sequence,
+            policy=POLICY,
+            decided_at=self.decided_at,
+        )
+        if not demand.missing:
+            return [allocated]
+        short = DemandShort(
+            demand_id=demand.demand_id,
+            reference=demand.reference,
+            customer_id=demand.customer_id,
+            site_id=demand.site_id,
+            item_id=demand.item_id,
+            unit=demand.unit,
+            wanted=demand.quantity,
+            missing=demand.missing,
+            reasons=reasons_of(self.plan.passed_over, demand.unit),
+            decided_at=self.decided_at,
+        )
+        return [allocated, short]
+
+
+def passed_over_parts(passed_over: Iterable[PassedOver]) -> tuple[PassedOverPart, ...]:
+    """The first `MOST_SAID` of them, as they are said."""
+    return tuple(
+        PassedOverPart(
+            batch_id=passed.stock.spot.batch_id,
+            batch_no=passed.stock.batch_no,
+            location_id=passed.stock.spot.location_id,
+            quantity=passed.quantity,
+            code=passed.code,
+            text=passed.text,
+        )
+        for passed in [*passed_over][:MOST_SAID]
+    )
+
+
+def reasons_of(passed_over: Iterable[PassedOver], unit: str) -> tuple[str, ...]:
+    """A shortage in sentences: one for each kind of reason, with how much it is about and the first batches."""
+    by_code: dict[PassedOverCode, list[PassedOver]] = {}
+    for passed in passed_over:
+        by_code.setdefault(passed.code, []).append(passed)
+    reasons = []
+    for code, group in by_code.items():
+        quantity = sum((passed.quantity for passed in group), Decimal(0))
+        batches = [*dict.fromkeys(passed.stock.batch_no for passed in group)]
+        named = ", ".join(batches[:5]) + (f" and {len(batches) - 5} more" if len(batches) > 5 else "")
+        word = code.replace("_", " ")
+        reasons.append(f"{word}: {quantity:f} {unit} of {named} ({group[0].text})"[:400])
+    return tuple(reasons) or ("nothing of the item is on the shelf of this site",)
+
+
+async def serve(
+    work: Work,
+    store: AllocationStore,
+    demands: Sequence[Demand],
+    *,
+    raised: bool = False,
+    anyway: Collection[UUID] = (),
+) -> list[Outcome]:
+    """Promise what there is to `demands`, in the order given, and keep it.
+
+    `raised` demands are new and kept here. Of the others only those get a new plan that get something, or are among
+    `anyway` (their promise changed, so it is said again).
+    """
+    if not demands:
+        return []
+    items = await store.items(demand.item_id for demand in demands)
+    rules = await store.life_rules(demand.customer_id for demand in demands)
+    today = somewhere_still(work.now)
+    wishes = {
+        demand.demand_id: wanted_by(
+            demand,
+            rules.get(demand.customer_id, ()),
+            expiry_required=items.get(demand.item_id, _UNKNOWN_ITEM).expiry_required,
+            today=today,
+        )
+        for demand in demands
+    }
+    kept = {} if raised else await store.shares_of(demand.demand_id for demand in demands)
+    plans = await _plan(store, demands, wishes)
+    outcomes: list[Outcome] = []
+    reservations: list[NewReservation] = []
+    for demand in demands:
+        made = plans[demand.demand_id]
+        if not (raised or made.taken or demand.demand_id in anyway):
+            continue
+        plan_id = new_id()
+        shares = [*kept.get(demand.demand_id, ())]
+        for stock, quantity in made.taken:
+            promised = NewReservation(new_id(), demand, plan_id, stock.spot, quantity)
+            reservations.append(promised)
+            shares.append(
+                Kept(
+                    promised.reservation_id,
+                    stock.spot.batch_id,
+                    stock.batch_no,
+                    stock.spot.location_id,
+                    quantity,
+                    stock.expires_on,
+                )
+            )
+        outcomes.append(
+            Outcome(
+                plan_id,
+                replace(demand, missing=made.missing),
+                tuple(shares),
+                made,
+                items.get(demand.item_id, _UNKNOWN_ITEM).sequence,
+                work.now,
+            )
+        )
+    if reservations:
+        await store.promise(reservations, work.now)
+    missing = {outcome.demand.demand_id: outcome.demand.missing for outcome in outcomes}
+    if raised:
+        await store.raise_demands(demands, missing)
+    elif missing:
+        await store.miss(missing)
+    if outcomes:
+        await store.keep_plans(
+            (
+                NewPlan(
+                    outcome.plan_id,
+                    outcome.demand,
+                    outcome.sequence,
+                    POLICY,
+                    inputs_of(wishes[outcome.demand.demand_id], outcome.plan.considered),
+                    outcome_of(outcome.plan),
+                )
+                for outcome in outcomes
+            ),
+            work.now,
+        )
+    return outcomes
+
+
+async def serve_waiting(
+    work: Work, store: AllocationStore, shelves: Collection[Shelf], *, anyway: Collection[UUID] = ()
+) -> list[Outcome]:
+    """Something is free on these shelves: serve those that wait for it, oldest first.
+
+    Demands among `anyway` are said again even if they get nothing.
+    """
+    outcomes: list[Outcome] = []
+    told = set(anyway)
+    after = None
+    while shelves:
+        demands = await store.waiting(shelves, after, _WAITING_PAGE)
+        outcomes += await serve(work, store, demands, anyway=told)
+        told.difference_update(demand.demand_id for demand in demands)
+        if len(demands) < _WAITING_PAGE:
+            break
+        after = (demands[-1].raised_at, demands[-1].demand_id)
+    if told:
+        outcomes += await serve(work, store, await store.demands(told), anyway=told)
+    return outcomes
+
+
+_UNKNOWN_ITEM = ItemTerms()
+
+
+async def _plan(store: AllocationStore, demands: Sequence[Demand], wishes: dict[UUID, Wanted]) -> dict[UUID, Plan]:
+    """A plan for each demand; the shelf is read as far as they need it."""
+    rules = POLICIES[POLICY]
+    askings = [Asking(demand.demand_id, demand.item_id, wishes[demand.demand_id]) for demand in demands]
+    aisles = Aisles(askings)
+    nothing_wanted = {
+        asking.demand_id: Plan((), (), Decimal(0), ()) for asking in askings if not asking.wanted.quantity
+    }
+    to_load = aisles.to_load()
+    if not to_load:
+        return nothing_wanted
+    for shelf, found in (await store.withheld(aisles.shelves)).items():
+        aisles.withhold(shelf, found)
+    plans: dict[UUID, Plan] = {}
+    while to_load:
+        for aisle, along in zip(to_load, await store.along(to_load), strict=True):
+            aisles.fill(aisle, along)
+        plans = aisles.serve(rules)
+        to_load = aisles.to_load(plans)
+    short = [asking for asking in askings if asking.wanted.quantity and plans[asking.demand_id].missing]
+    if short:
+        beside = await store.elsewhere({asking.shelf for asking in short})
+        for asking in short:
+            made = plans[asking.demand_id]
+            considered = (
+                *made.considered,
+                *aisles.used_up(asking, made)[:PROMISED_SEEN],
+                *beside.get(asking.shelf, ()),
+            )
+            plans[asking.demand_id] = plan(asking.wanted, considered, rules, ORDERS[asking.wanted.strategy])
+    return plans | nothing_wanted
