@@ -1,0 +1,215 @@
+"""What people ask about batches: find them, where they came from, where they went, what happened to them."""
+
+import datetime as dt
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import AwareDatetime
+
+from contracts.values import BatchNo, Code, Reference
+from delivery import Connection, Page, Pool, problem_responses, reading, requires
+from delivery.problems import problem
+from services.trace import views
+from services.trace.domain.genealogy import Direction, tree_of
+from services.trace.queries import (
+    Found,
+    Node,
+    find_claims,
+    find_deliveries,
+    find_flows,
+    find_genealogy,
+    find_nodes,
+    find_open_holds,
+    find_receipts,
+    find_reports,
+    find_timeline,
+    find_totals,
+    search_batches,
+)
+from services.trace.queries import Standing as _Standing
+from services.trace.reading import READERS, answer, snapshot
+
+DEEPEST = 100
+"""Most levels of a tree, and most steps of a trace with a given depth."""
+
+router = APIRouter(
+    tags=["batches"], dependencies=[Depends(requires(*READERS))], responses=problem_responses(401, 403, 422)
+)
+
+SomeBatch = Annotated[
+    UUID, Path(description="A batch's id. The id of a name (shown where a batch is not registered) is understood too.")
+]
+Db = Annotated[Pool, Depends(reading)]
+Moment = Annotated[
+    AwareDatetime | None, Query(description="As things had happened by then.", examples=["2026-03-02T09:00:00Z"])
+]
+Depth = Annotated[int | None, Query(ge=1, le=DEEPEST, description="How many steps to go; all, if absent.")]
+
+
+async def the_node(db: Connection, some_id: UUID) -> Node:
+    """The one node that an id means; a problem (404, 409) otherwise."""
+    nodes = await find_nodes(db, some_id)
+    if not nodes:
+        raise problem(
+            404, "unknown_batch", f"batch {some_id}: nobody has registered, received, consumed or produced it"
+        )
+    if len(nodes) > 1:
+        ids = ", ".join(f"{node.node} (supplier {node.supplier_id or 'unknown'})" for node in nodes)
+        raise problem(409, "ambiguous_batch", f"{some_id} is a number that {len(nodes)} batches bear: {ids}")
+    return nodes[0]
+
+
+@router.get("/batches", response_model=Page[views.BatchView])
+async def search(
+    db: Db,
+    item_id: Annotated[Code | None, Query(examples=["WMP-25"])] = None,
+    batch_no: Annotated[BatchNo | None, Query(examples=["WMP2602A"])] = None,
+    supplier_batch_no: Annotated[Reference | None, Query(examples=["ND 2026/02-118"])] = None,
+    q: Annotated[
+        str | None,
+        Query(min_length=1, max_length=40, description="How a number or a supplier's number begins, or an item."),
+    ] = None,
+    after: Annotated[str | None, Query(max_length=120, description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Response:
+    """Find batches by item, number, supplier's number, or how they begin; in the order of item and number.
+
+    A batch that production consumed and nobody registered is found too, by number or `q`; it shows `registered: false`.
+    """
+    async with db.acquire(timeout=10) as connection:
+        nodes = await search_batches(
+            connection,
+            item_id=item_id,
+            batch_no=batch_no,
+            supplier_batch_no=supplier_batch_no,
+            q=q,
+            after=_search_cursor(after),
+            limit=limit + 1,
+        )
+    shown = nodes[:limit]
+    last = shown[-1] if len(nodes) > limit else None
+    following = f"{last.item_id} {last.batch_no} {last.node}" if last else None
+    return answer({"items": [views.batch_view(node) for node in shown], "next": following})
+
+
+def _search_cursor(after: str | None) -> tuple[str, str, UUID] | None:
+    if after is None:
+        return None
+    try:
+        item_id, batch_no, node = after.split(" ")
+        return item_id, batch_no, UUID(node)
+    except ValueError:
+        raise problem(422, "invalid_request", f"after: {after!r} is not the `next` of a page of batches") from None
+
+
+@router.get("/batches/{batch_id}", response_model=views.BatchPage, responses=problem_responses(404, 409))
+async def batch(batch_id: SomeBatch, db: Db) -> Response:
+    """A batch: its facts, where its quantity is, its open holds, and whether its genealogy is whole."""
+    async with snapshot(db) as connection:
+        node = await the_node(connection, batch_id)
+        above = await find_genealogy(connection, [node], Direction.UP)
+        standing = await _standing(connection, node, await _links_out(connection, node))
+        standing.holds = await find_open_holds(connection, node.node)
+        reports = await find_reports(connection, node.name_id)
+    walk = above.genealogy.walk([node.node], Direction.UP)
+    return answer(views.batch_page(node, standing, above, walk, reports))
+
+
+async def _links_out(db: Connection, node: Node) -> Found:
+    return await find_genealogy(db, [node], Direction.DOWN, depth=1)
+
+
+async def _standing(db: Connection, node: Node, links_out: Found, as_of: dt.datetime | None = None) -> _Standing:
+    flows = (await find_flows(db, [node.node], as_of)).get(node.node)
+    claimed_unit, claims = (await find_claims(db, [node], links_out, as_of))[node.node]
+    unit = flows[0] if flows else claimed_unit or node.base_unit
+    return _Standing(unit=unit, flows=flows[1] if flows else {}, claims=claims)
+
+
+@router.get("/batches/{batch_id}/upstream", response_model=views.GraphView, responses=problem_responses(404, 409))
+async def upstream(batch_id: SomeBatch, db: Db, depth: Depth = None, at: Moment = None) -> Response:
+    """What a batch was made from, back to the suppliers and their receipts. Every way that time allows is followed."""
+    return await _graph(db, batch_id, Direction.UP, depth, at)
+
+
+@router.get("/batches/{batch_id}/downstream", response_model=views.GraphView, responses=problem_responses(404, 409))
+async def downstream(batch_id: SomeBatch, db: Db, depth: Depth = None, at: Moment = None) -> Response:
+    """What was made from a batch, and every delivery to a customer. Every way that time allows is followed."""
+    return await _graph(db, batch_id, Direction.DOWN, depth, at)
+
+
+async def _graph(db: Pool, batch_id: UUID, direction: Direction, depth: int | None, at: dt.datetime | None) -> Response:
+    async with db.acquire(timeout=10) as connection:
+        node = await the_node(connection, batch_id)
+        found = await find_genealogy(connection, [node], direction, depth=depth, at=at)
+        walk = found.genealogy.walk([node.node], direction, depth=depth)
+        reached = list(walk.steps)
+        totals = await find_totals(connection, reached)
+        deliveries = await find_deliveries(connection, reached, at) if direction is Direction.DOWN else {}
+        receipts = await find_receipts(connection, reached) if direction is Direction.UP else {}
+    return answer(views.graph_view(node.node, direction, found, walk, totals, deliveries, receipts))
+
+
+@router.get("/batches/{batch_id}/tree", response_model=views.BranchView, responses=problem_responses(404, 409))
+async def tree(
+    batch_id: SomeBatch,
+    db: Db,
+    direction: Direction = Direction.DOWN,
+    depth: Annotated[
+        int, Query(ge=1, le=DEEPEST, description="Most levels shown; `cut` marks where there is more.")
+    ] = 20,
+) -> Response:
+    """The trace nested, ready to be drawn. A batch that hangs in several places is opened once."""
+    async with db.acquire(timeout=10) as connection:
+        node = await the_node(connection, batch_id)
+        found = await find_genealogy(connection, [node], direction, depth=depth + 1)
+        walk = found.genealogy.walk([node.node], direction, depth=depth + 1)
+        reached = list(walk.steps)
+        deliveries = await find_deliveries(connection, reached) if direction is Direction.DOWN else {}
+        receipts = await find_receipts(connection, reached) if direction is Direction.UP else {}
+    root = tree_of(found.genealogy, node.node, direction, depth=depth, walk=walk)
+    return answer(views.branch_view(root, found, deliveries, receipts))
+
+
+@router.get("/batches/{batch_id}/custody", response_model=views.CustodyView, responses=problem_responses(404, 409))
+async def custody(batch_id: SomeBatch, db: Db, as_of: Moment = None) -> Response:
+    """Where every unit of a batch is: on hand, with customers, in other batches, scrapped; what is nowhere is named.
+
+    `as_of` goes by when things happened, not by when they were learnt.
+    """
+    async with snapshot(db) as connection:
+        node = await the_node(connection, batch_id)
+        links_out = await _links_out(connection, node)
+        standing = await _standing(connection, node, links_out, as_of)
+    return answer(views.custody_view(node, standing, links_out, as_of))
+
+
+@router.get("/batches/{batch_id}/timeline", response_model=views.TimelinePage, responses=problem_responses(404, 409))
+async def timeline(
+    batch_id: SomeBatch,
+    db: Db,
+    after: Annotated[str | None, Query(max_length=80, description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Response:
+    """Everything that happened to a batch, as sentences, oldest first."""
+    past = _timeline_cursor(after)
+    async with db.acquire(timeout=10) as connection:
+        node = await the_node(connection, batch_id)
+        rows = await find_timeline(connection, {node.node, node.name_id}, past, limit + 1)
+    shown = rows[:limit]
+    following = f"{shown[-1]['at'].isoformat()} {shown[-1]['id']}" if len(rows) > limit else None
+    return answer({"items": [views.timeline_line(row) for row in shown], "next": following})
+
+
+def _timeline_cursor(after: str | None) -> tuple[dt.datetime, int] | None:
+    if after is None:
+        return None
+    try:
+        at, line = after.rsplit(" ", 1)
+        moment = dt.datetime.fromisoformat(at)
+        if moment.tzinfo is None:
+            raise ValueError(at)
+        return moment, int(line)
+    except ValueError:
+        raise problem(422, "invalid_request", f"after: {after!r} is not the `next` of a page of a timeline") from None

@@ -1,0 +1,18 @@
+"""Trace, composed."""
+
+from contracts.topics import TOPICS
+from delivery import Service
+from services.trace.api import router as batches
+from services.trace.commands import close_recalls, lift_batches, open_recalls
+from services.trace.handlers import remember
+from services.trace.recall_api import router as recalls
+
+service = Service(
+    name="trace",
+    about="Where every batch came from, where it went, and recalls that account for every unit of it.",
+    package="services.trace",
+    topics=TOPICS,
+    hears=(remember,),
+    does=(open_recalls, lift_batches, close_recalls),
+    routers=(batches, recalls),
+)

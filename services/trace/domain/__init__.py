@@ -1,0 +1,1 @@
+"""The pure rules of trace: no I/O, no clock, no ids, no framework."""
