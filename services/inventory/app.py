@@ -1,0 +1,45 @@
+"""Inventory, composed."""
+
+from contracts.topics import TOPICS
+from delivery import Service, Watch
+from services.inventory.api import router
+from services.inventory.building import change_building
+from services.inventory.checker import check_now, check_slice
+from services.inventory.commands import change_stock
+from services.inventory.handlers import (
+    book_consumption,
+    book_picks,
+    book_receipts,
+    change_quality,
+    correct_dates,
+    follow_recalls,
+    learn_items,
+    open_the_gate,
+)
+from services.inventory.settings import InventorySettings
+from services.inventory.watches import watch_expiry
+
+_settings = InventorySettings()
+
+service = Service(
+    name="inventory",
+    about="The stock of every batch, exact at every place and time: an append-only ledger, holds, and the gate.",
+    package="services.inventory",
+    topics=TOPICS,
+    hears=(
+        learn_items,
+        book_receipts,
+        change_quality,
+        correct_dates,
+        book_picks,
+        open_the_gate,
+        book_consumption,
+        follow_recalls,
+    ),
+    does=(change_stock, change_building, check_now),
+    routers=(router,),
+    watches=(
+        Watch("expiry", _settings.expiry_watch_seconds, watch_expiry),
+        Watch("checker", _settings.checker_seconds, check_slice),
+    ),
+)

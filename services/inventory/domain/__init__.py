@@ -1,0 +1,1 @@
+"""The rules of stock: values in, decisions out."""

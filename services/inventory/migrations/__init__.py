@@ -1,0 +1,1 @@
+"""The tables of inventory, forward only."""
