@@ -81,7 +81,9 @@ def _item_problem(wanted: ItemDefined, gtin_owners: Mapping[str, str]) -> Refuse
             )
         owner = gtin_owners.get(alias.gtin)
         if owner is not None and owner != wanted.item_id:
-            return Refused("gtin_taken", f"GTIN {alias.gtin!r} already names item {owner!r}: it names one item", "gtins")
+            return Refused(
+                "gtin_taken", f"GTIN {alias.gtin!r} already names item {owner!r}: it names one item", "gtins"
+            )
         seen.add(alias.gtin)
     return None
 

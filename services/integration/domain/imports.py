@@ -219,6 +219,8 @@ def _understand(
     for column, value in means:
         listed = value if isinstance(value, tuple) else (value,)
         if any(str(each) == "unknown" for each in listed) and column in {"climate", "batch_no_unique_within", "roles"}:
-            allowed = [str(each) for each in type(next(each for each in listed if str(each) == "unknown")) if each != "unknown"]
+            allowed = [
+                str(each) for each in type(next(each for each in listed if str(each) == "unknown")) if each != "unknown"
+            ]
             return Row(line, name, RowRefused(column, by_column[column], f"one of {', '.join(allowed)}"))
     return Row(line, name, means)

@@ -232,7 +232,9 @@ def place(report: Report, lot: Lot) -> Take | Wait | Refused:
             )
         if replaced.status not in {ReportStatus.TAKEN, ReportStatus.WAITING}:
             return Refused(
-                "corrects_replaced", f"report {report.corrects!r} is {replaced.status}: correct the latest one", "corrects"
+                "corrects_replaced",
+                f"report {report.corrects!r} is {replaced.status}: correct the latest one",
+                "corrects",
             )
         if report.sequence is None or report.sequence == replaced.sequence:
             if replaced.status is ReportStatus.WAITING:
@@ -259,7 +261,9 @@ def _in_order(report: Report, lot: Lot, sequence: int | None, replaced: Known | 
             "sequence",
         )
     if any(known.sequence == sequence and known is not replaced for known in lot.waiting):
-        return Refused("already_waiting", f"another number {sequence} of lot {lot.batch_no!r} already waits", "sequence")
+        return Refused(
+            "already_waiting", f"another number {sequence} of lot {lot.batch_no!r} already waits", "sequence"
+        )
     return Take(sequence, replaced) if sequence == following else Wait(sequence, following, replaced)
 
 

@@ -47,7 +47,5 @@ def differences(books: Sequence[BatchBooks]) -> list[Difference]:
         if batch.value < 0:
             found.append(Difference(batch.batch_id, batch.batch_no, "value below zero", batch.value, Decimal(0)))
         if not batch.unknown and batch.valued_quantity == 0 and batch.value != 0:
-            found.append(
-                Difference(batch.batch_id, batch.batch_no, "value of an empty batch", batch.value, Decimal(0))
-            )
+            found.append(Difference(batch.batch_id, batch.batch_no, "value of an empty batch", batch.value, Decimal(0)))
     return found

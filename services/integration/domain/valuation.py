@@ -86,12 +86,14 @@ class Valued:
     """A movement's value, or None while it is unknown.
 
     `correction` is what must be posted beside it so that the batch is not worth less than nothing, and nothing when it
-    is empty: only after a reversal that restored a value which others had changed since.
+    is empty: only after a reversal that restored a value which others had changed since. `own_price`: it came in at a
+    cost of its own.
     """
 
     movement_id: UUID
     value: Decimal | None
     correction: Decimal = ZERO
+    own_price: bool = False
 
 
 class BelowZero(ValueError):
@@ -118,7 +120,10 @@ def apply(before: BatchValue, change: Change, values: Mapping[UUID, Decimal]) ->
         unit_cost = Fraction(value) / Fraction(quantity)
     elif isinstance(change.basis, Priced):
         unit_cost = change.basis.unit_cost
-    return BatchValue(quantity, value, unit_cost), Valued(change.movement_id, worth, correction)
+    return (
+        BatchValue(quantity, value, unit_cost),
+        Valued(change.movement_id, worth, correction, isinstance(change.basis, Priced)),
+    )
 
 
 def _worth(before: BatchValue, change: Change, left: Decimal, values: Mapping[UUID, Decimal]) -> Decimal | None:

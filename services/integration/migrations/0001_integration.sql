@@ -161,6 +161,7 @@ CREATE TABLE receipt_line (
     expected_receipt_id uuid
 );
 CREATE INDEX receipt_line_of_expected ON receipt_line (expected_receipt_id);
+CREATE INDEX receipt_line_of_batch ON receipt_line (batch_id);
 
 CREATE TABLE demand (
     demand_id        uuid        PRIMARY KEY,
