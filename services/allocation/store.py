@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import orjson
 from asyncpg import Record
 
 from contracts.integration import ItemDefined, PartnerDefined
@@ -124,6 +125,19 @@ _IS_HELD = """
               AND (hold.site_id IS NULL OR hold.site_id = {row}.site_id)
               AND (hold.location_id IS NULL OR hold.location_id = {row}.location_id))
 """
+
+# New rows are copied in: a chunk's worth costs a third of what `unnest` does.
+_DEMAND_COLUMNS = (
+    "demand_id", "reference", "customer_id", "site_id", "item_id", "unit", "quantity", "missing", "needed_on",
+    "strategy", "batch_no", "min_days_left", "min_percent_left", "raised_at",
+)  # fmt: skip
+_PLAN_COLUMNS = (
+    "plan_id", "demand_id", "item_id", "inventory_sequence", "policy", "inputs", "outcome", "decided_at",
+)  # fmt: skip
+_RESERVATION_COLUMNS = (
+    "reservation_id", "demand_id", "plan_id", "item_id", "batch_id", "site_id", "location_id", "quality", "quantity",
+    "promised_at", "changed_at",
+)  # fmt: skip
 
 OPEN_CLAIM = "status IN ('promised', 'picked', 'dispatching', 'stopped')"
 
@@ -512,36 +526,28 @@ class AllocationStore:
 
     async def raise_demands(self, demands: Sequence[Demand], missing: dict[UUID, Decimal]) -> None:
         """Keep new demands, with what was left missing when they were first planned."""
-        await self._db.execute(
-            """
-            INSERT INTO demand (demand_id, reference, customer_id, site_id, item_id, unit, quantity, missing, needed_on,
-                                strategy, batch_no, min_days_left, min_percent_left, raised_at)
-            SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[],
-                                 $8::numeric[], $9::date[], $10::text[], $11::text[], $12::int[], $13::int[],
-                                 $14::timestamptz[])
-            """,
-            *columns(
+        await self._db.copy_records_to_table(
+            "demand",
+            columns=_DEMAND_COLUMNS,
+            records=[
                 (
-                    (
-                        demand.demand_id,
-                        demand.reference,
-                        demand.customer_id,
-                        demand.site_id,
-                        demand.item_id,
-                        demand.unit,
-                        demand.quantity,
-                        missing.get(demand.demand_id, demand.missing),
-                        demand.needed_on,
-                        str(demand.strategy),
-                        demand.batch_no,
-                        demand.min_days_left,
-                        demand.min_percent_left,
-                        demand.raised_at,
-                    )
-                    for demand in demands
-                ),
-                14,
-            ),
+                    demand.demand_id,
+                    demand.reference,
+                    demand.customer_id,
+                    demand.site_id,
+                    demand.item_id,
+                    demand.unit,
+                    demand.quantity,
+                    missing.get(demand.demand_id, demand.missing),
+                    demand.needed_on,
+                    str(demand.strategy),
+                    demand.batch_no,
+                    demand.min_days_left,
+                    demand.min_percent_left,
+                    demand.raised_at,
+                )
+                for demand in demands
+            ],
         )
 
     async def miss(self, missing: dict[UUID, Decimal]) -> None:
@@ -559,28 +565,22 @@ class AllocationStore:
 
     async def keep_plans(self, plans: Iterable[NewPlan], now: dt.datetime) -> None:
         """Keep how promises were decided."""
-        await self._db.execute(
-            """
-            INSERT INTO plan (plan_id, demand_id, item_id, inventory_sequence, policy, inputs, outcome, decided_at)
-            SELECT *, $8 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::jsonb[],
-                                     $7::jsonb[])
-            """,
-            *columns(
+        await self._db.copy_records_to_table(
+            "plan",
+            columns=_PLAN_COLUMNS,
+            records=[
                 (
-                    (
-                        plan.plan_id,
-                        plan.demand.demand_id,
-                        plan.demand.item_id,
-                        plan.sequence,
-                        plan.policy,
-                        plan.inputs,
-                        plan.outcome,
-                    )
-                    for plan in plans
-                ),
-                7,
-            ),
-            now,
+                    plan.plan_id,
+                    plan.demand.demand_id,
+                    plan.demand.item_id,
+                    plan.sequence,
+                    plan.policy,
+                    orjson.dumps(plan.inputs).decode(),
+                    orjson.dumps(plan.outcome).decode(),
+                    now,
+                )
+                for plan in plans
+            ],
         )
 
     async def promise(self, reservations: Sequence[NewReservation], now: dt.datetime) -> None:
@@ -603,28 +603,22 @@ class AllocationStore:
         )
         if done != f"UPDATE {len(taken)}":
             raise AssertionError(f"{len(taken)} spots were promised from, and the shelf said {done}")
-        await self._db.execute(
-            """
-            INSERT INTO reservation (reservation_id, demand_id, plan_id, item_id, batch_id, site_id, location_id,
-                                     quality, quantity, promised_at, changed_at)
-            SELECT *, $10, $10 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::text[],
-                                           $7::text[], $8::text[], $9::numeric[])
-            """,
-            *columns(
+        await self._db.copy_records_to_table(
+            "reservation",
+            columns=_RESERVATION_COLUMNS,
+            records=[
                 (
-                    (
-                        promised.reservation_id,
-                        promised.demand.demand_id,
-                        promised.plan_id,
-                        promised.demand.item_id,
-                        *promised.spot,
-                        promised.quantity,
-                    )
-                    for promised in reservations
-                ),
-                9,
-            ),
-            now,
+                    promised.reservation_id,
+                    promised.demand.demand_id,
+                    promised.plan_id,
+                    promised.demand.item_id,
+                    *promised.spot,
+                    promised.quantity,
+                    now,
+                    now,
+                )
+                for promised in reservations
+            ],
         )
 
     # Claims, as movements, holds and people change them.

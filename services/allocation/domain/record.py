@@ -34,11 +34,12 @@ def inputs_of(wanted: Wanted, considered: tuple[Stock, ...]) -> Document:
 
 
 def outcome_of(made: Plan) -> Document:
-    """What a plan decided."""
+    """What a plan decided. Candidates are named by their place in the inputs, first 0."""
+    place = {stock.spot: at for at, stock in enumerate(made.considered)}
     return {
-        "taken": [[*_named(share.stock.spot), f"{share.quantity:f}"] for share in made.taken],
+        "taken": [[place[share.stock.spot], f"{share.quantity:f}"] for share in made.taken],
         "passed_over": [
-            [*_named(passed.stock.spot), f"{passed.quantity:f}", str(passed.code), passed.text]
+            [place[passed.stock.spot], f"{passed.quantity:f}", str(passed.code), passed.text]
             for passed in made.passed_over
         ],
         "missing": f"{made.missing:f}",
@@ -95,7 +96,3 @@ def _stock(candidate: Mapping[str, Any]) -> Stock:
         held_for=candidate.get("held_for", ""),
         promised=Decimal(candidate.get("promised", "0")),
     )
-
-
-def _named(spot: Spot) -> tuple[str, str, str, str]:
-    return str(spot.batch_id), spot.site_id, spot.location_id, spot.quality
