@@ -103,7 +103,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """A line that a supplier delivers: what its label says, and what a unit of it costs (EUR)."""
+    """A line that a supplier delivers: what its label says, and what a unit of it costs (CNY; None: not known yet)."""
 
     reference: str
     item: Item
@@ -111,11 +111,17 @@ class Purchase:
     batch_no: str
     made_on: dt.date
     expires_on: dt.date
+    received_on: dt.date
     quantity: Decimal
     unit: str
-    unit_cost: Decimal
+    unit_cost: Decimal | None
     site_id: str
     tells: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Item and batch number."""
+        return self.item.item_id, self.batch_no
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ class Consumed:
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """A production report before it is put into the MES's words."""
+    """A production report before it is put into the MES's words; the cost of labour and machines in CNY."""
 
     message_id: str
     work_order: str
@@ -142,8 +148,14 @@ class Produced:
     expires_on: dt.date
     quantity: Decimal
     unit: str
+    conversion_cost: Decimal
     consumed: tuple[Consumed, ...]
     tells: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Item and batch number."""
+        return self.item.item_id, self.batch_no
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +186,15 @@ class Input:
     purchases: tuple[Purchase, ...]
     produced: tuple[Produced, ...]
     wanted: tuple[Wanted, ...]
+
+    @property
+    def summary(self) -> str:
+        """How much it is, in one line."""
+        batches = {one.key for one in self.purchases} | {one.key for one in self.produced}
+        return (
+            f"{len(self.items)} items, {len(batches)} batches, {len(self.wanted)} demands, "
+            f"{len(self.partners)} partners, {len(self.sites)} sites"
+        )
 
     def name_of(self, partner_id: str) -> str:
         """A partner's name; its code when it is unknown."""
@@ -216,9 +237,10 @@ def read_input(today: dt.date, folder: Path = FOLDER) -> Input:
                 batch_no=line["batch_no"],
                 made_on=today - dt.timedelta(days=int(line["made_days_ago"])),
                 expires_on=today + dt.timedelta(days=int(line["expires_in_days"])),
+                received_on=today - dt.timedelta(days=int(line["received_days_ago"])),
                 quantity=Decimal(line["quantity"]),
                 unit=line["unit"],
-                unit_cost=Decimal(line["unit_cost"]),
+                unit_cost=Decimal(line["unit_cost"]) if line["unit_cost"] else None,
                 site_id=line["site_id"],
                 tells=line["tells"],
             )
@@ -237,6 +259,7 @@ def read_input(today: dt.date, folder: Path = FOLDER) -> Input:
                 expires_on=today + dt.timedelta(days=int(line["expires_in_days"])),
                 quantity=Decimal(line["quantity"]),
                 unit=line["unit"],
+                conversion_cost=Decimal(line["conversion_cost"]),
                 consumed=tuple(_consumed(part, items) for part in line["consumed"].split(";")),
                 tells=line["tells"],
             )

@@ -41,6 +41,7 @@ def report_of(produced: Produced) -> dict[str, Any]:
     """A production report in the words of ISA-95, quantities as decimal text."""
     ended = dt.datetime.combine(produced.made_on, dt.time(14 + produced.sequence), dt.UTC)
     return {
+        "source": "MES-SUZHOU",
         "messageId": produced.message_id,
         "operationsResponseId": f"OR-{produced.work_order}-{produced.sequence}",
         "workOrderId": produced.work_order,
@@ -60,6 +61,7 @@ def report_of(produced: Produced) -> dict[str, Any]:
             "manufacturedOn": produced.made_on.isoformat(),
             "expiresOn": produced.expires_on.isoformat(),
         },
+        "conversionCost": {"value": str(produced.conversion_cost), "currency": "CNY"},
         "consumed": [
             {
                 "materialDefinitionId": consumed.item.item_id,

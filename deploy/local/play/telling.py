@@ -78,6 +78,13 @@ class Telling:
         mark = Text("✓ " if holds else "✗ ", style="green" if holds else "bold red")
         self._indented(mark + Text(what.ljust(52)) + Text(numbers, style="dim" if holds else "red"), hang=54)
 
+    def failed(self, step: str, why: str, log: str) -> None:
+        """What did not come true, why, and where more is to be read."""
+        self._console.print()
+        self._console.print(Text(f"✗ {step}", style="bold red"))
+        self._indented(Text(why))
+        self._indented(Text(f"log: {log}", style="dim"))
+
     def end(self, text: str, *, well: bool) -> None:
         """The last sentence."""
         self._console.print()

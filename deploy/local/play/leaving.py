@@ -1,0 +1,212 @@
+"""Goods out: demands and promises, picks and shipments."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from deploy.local.play.arriving import deliver, put_away_from_dock, release_at_dock
+from deploy.local.play.erp import demand_of
+from deploy.local.play.input import Wanted
+from deploy.local.play.people import STAGE
+from deploy.local.play.scene import Scene
+from deploy.local.play.telling import count, number
+
+EXPLAINED = "SO-9001/10"
+"""The demand whose allocation is told in full."""
+
+_GATE_TRIES = 6
+
+
+async def demands_and_promises(scene: Scene) -> None:
+    wanted = scene.given.wanted
+    await promisable(scene)
+    for one in wanted:
+        if one.raised_by == "erp topic":
+            await scene.erp.raise_demand(one)
+    await _allocated(scene, [one for one in wanted if one.raised_by == "erp topic"])
+    for one in wanted:
+        if one.raised_by == "erp http":
+            await scene.world.post("integration", "/demands", demand_of(one), by="mei")
+    await _allocated(scene, [one for one in wanted if one.raised_by == "erp http"])
+    for one in wanted:
+        if one.raised_by == "planner":
+            scene.demands[one.reference] = (await scene.people.raise_by_hand(one))["demand_id"]
+    who = Counter(one.raised_by for one in wanted)
+    promised = [await scene.people.until_demand(one.reference, "is known") for one in wanted]
+    short = [each for each in promised if Decimal(each["missing"])]
+    scene.tell.say(
+        f"{count(len(wanted), 'demand')}: {who['erp topic']} on the ERP's topic, {who['erp http']} over HTTP, "
+        f"{who['planner']} by the planner; {len(promised) - len(short)} promised whole, {len(short)} short."
+    )
+    await _explain(scene, EXPLAINED)
+    for each in short:
+        scene.tell.refused(
+            f"{each['reference']}: {number(each['missing'])} of {number(each['quantity'])} pouches are short; it waits."
+        )
+    await _stock_arrives(scene, [each["reference"] for each in short])
+    await _withdraw(scene)
+
+
+async def promisable(scene: Scene) -> None:
+    """Wait until allocation has heard of all stock that the story will ask for, and of the hold."""
+    items = {one.item.item_id for one in scene.given.wanted}
+
+    async def ask() -> bool:
+        for item_id in items:
+            stock = await scene.world.get("inventory", f"/sequence/{item_id}")
+            heard = await scene.world.get("allocation", f"/items/{item_id}/availability")
+            if heard["inventory_sequence"] != stock["sequence"]:
+                return False
+        return True
+
+    await scene.world.until("allocation has heard of every movement of stock", ask, service="allocation")
+
+
+async def _allocated(scene: Scene, wanted: list[Wanted]) -> None:
+    for one in wanted:
+        demand = await scene.people.until_demand(one.reference, "is known to allocation")
+        scene.demands[one.reference] = demand["demand_id"]
+
+
+async def _explain(scene: Scene, reference: str) -> None:
+    wanted = next(one for one in scene.given.wanted if one.reference == reference)
+    told = await scene.world.get("allocation", f"/demands/{scene.demands[reference]}/explanation")
+    rule = next(rule for rule in scene.given.partners[wanted.customer_id].rules if rule.item_id is None)
+    scene.tell.say(
+        f"{scene.given.name_of(wanted.customer_id)} wants {number(wanted.quantity)} trays "
+        f"({number(wanted.item.in_base_units(wanted.quantity, wanted.unit))} bottles), with {rule.min_days} days "
+        "left; first expired leaves first:"
+    )
+    scene.tell.table(
+        ("batch", "expires", "free", "taken", "why"),
+        [
+            (
+                row["batch_no"],
+                str(row["expires_on"] or "–"),
+                number(row["free"]),
+                number(row["taken"]) if Decimal(row["taken"]) else "–",
+                row["text"],
+            )
+            for row in told["candidates"]
+        ],
+        right=("free", "taken"),
+    )
+    replay = await scene.world.get("allocation", f"/plans/{told['plan_id']}/replay")
+    if not replay["equal"]:
+        raise scene.world.failed(f"plan {told['plan_id']} replayed is another plan", "allocation")
+    scene.tell.say("The plan, replayed from its recorded inputs, is the same.")
+
+
+async def _stock_arrives(scene: Scene, references: list[str]) -> None:
+    later = [one for one in scene.given.purchases if one.tells == "later"]
+    await scene.people.order(later)
+    await deliver(scene, later)
+    keys = {one.key for one in later}
+    await release_at_dock(scene, keys)
+    for reference in references:
+        await scene.people.until_demand(reference, "is served", lambda demand: not Decimal(demand["missing"]))
+    await put_away_from_dock(scene, keys, quality="released")
+    scene.tell.say(
+        f"{later[0].batch_no} arrives and is released: both are served at once, the older first, while it still "
+        "stands at the dock; the promises move with it to the rack."
+    )
+
+
+async def _withdraw(scene: Scene) -> None:
+    unwanted = next(one for one in scene.given.wanted if one.then == "withdraw")
+    await scene.world.post(
+        "integration",
+        f"/demands/{scene.demands[unwanted.reference]}/withdrawal",
+        {"reason": "the customer ordered twice"},
+        by="mei",
+    )
+    await scene.people.until_demand(unwanted.reference, "is cancelled", lambda demand: demand["status"] == "cancelled")
+    scene.tell.say(f"{unwanted.reference} is withdrawn by the ERP: what it had is free again.")
+
+
+async def picks_and_shipments(scene: Scene) -> None:
+    leaving = [one for one in scene.given.wanted if one.then in {"ship", "short"}]
+    staging = [one for one in scene.given.wanted if one.then == "stage"]
+    await _wrong_scans(scene)
+    picked = await scene.people.pick_all(scene.demands[one.reference] for one in (*leaving, *staging))
+    await scene.people.until_staged(picked)
+    scene.tell.say(f"{count(len(picked), 'pick')} scanned to {STAGE}.")
+    orders: dict[tuple[str, str], list[Wanted]] = {}
+    for one in leaving:
+        orders.setdefault((one.customer_id, one.site_id), []).append(one)
+    shipments = [
+        await scene.people.ship(customer_id, site_id, [scene.demands[one.reference] for one in some])
+        for (customer_id, site_id), some in orders.items()
+    ]
+    for shipment in shipments:
+        await scene.people.dispatch(shipment["shipment_id"])
+    for one in leaving:
+        await scene.people.until_demand(one.reference, "has left", lambda demand: demand["status"] == "shipped")
+    scene.tell.say(
+        f"{count(len(shipments), 'shipment')} with {count(len(leaving), 'demand')} for "
+        f"{count(len({one.customer_id for one in leaving}), 'customer')} passed the gate."
+    )
+    await _held_at_the_gate(scene)
+
+
+async def _wrong_scans(scene: Scene) -> None:
+    (pick, *_) = await scene.people.picks([scene.demands[EXPLAINED]])
+    other = "P2611-02" if pick["batch_no"] == "P2611-01" else "P2611-01"
+    for scanned in (other, "P2611-03"):
+        verdict = await scene.people.scan_at_pick(pick, scanned)
+        if verdict["verdict"] == "accepted":
+            raise scene.world.failed(f"{scanned} was accepted where {pick['batch_no']} is promised", "allocation")
+        scene.tell.refused(f"At the pick of {pick['batch_no']}, {scanned} is scanned: {verdict['reason']}.")
+
+
+async def _held_at_the_gate(scene: Scene) -> None:
+    """A hold that comes while the truck stands at the gate. Who is first is not ours to say, so it may need a try."""
+    late = next(one for one in scene.given.wanted if one.then == "late hold")
+    reference = late.reference
+    for _ in range(_GATE_TRIES):
+        demand_id = scene.demands[reference]
+        picks = await scene.people.pick_all([demand_id])
+        await scene.people.until_staged(picks)
+        shipment = await scene.people.ship(late.customer_id, late.site_id, [demand_id])
+        batch_id, batch_no = picks[0]["batch_id"], picks[0]["batch_no"]
+        _, hold = await asyncio.gather(
+            scene.people.dispatch(shipment["shipment_id"]),
+            scene.people.hold(batch_id, "a customer reports a leaking valve"),
+        )
+        line = await _gate_spoke(scene, shipment["shipment_id"])
+        if line["status"] != "shipped":
+            break
+        # The truck was faster. Let the batch go, and try with a second demand.
+        await scene.world.post(
+            "inventory", f"/holds/{hold['hold_id']}/lift", {"reason": "the truck had left"}, by="qiang"
+        )
+        reference = f"{late.reference}-{len(scene.demands)}"
+        await promisable(scene)
+        again = await scene.people.raise_by_hand(replace(late, reference=reference))
+        scene.demands[reference] = again["demand_id"]
+    else:
+        raise scene.world.failed(f"{_GATE_TRIES} times a hold came too late for the gate", "inventory")
+    scene.refused_line = line["line_id"]
+    scene.tell.refused(f"{batch_no} is held while its truck asks to leave: {line['reason']}. It stays at {STAGE}.")
+    replaced = await scene.people.until_demand(
+        reference, "has another batch", lambda demand: not Decimal(demand["missing"])
+    )
+    again_picked = await scene.people.pick_all([demand_id])
+    await scene.people.until_staged(again_picked)
+    shipment = await scene.people.ship(late.customer_id, late.site_id, [demand_id])
+    await scene.people.dispatch(shipment["shipment_id"])
+    await scene.people.until_demand(reference, "has left", lambda demand: demand["status"] == "shipped")
+    scene.tell.say(
+        f"Planned anew at once: {number(replaced['quantity'])} of {again_picked[0]['batch_no']} leave instead."
+    )
+
+
+async def _gate_spoke(scene: Scene, shipment_id: str) -> dict[str, Any]:
+    async def ask() -> dict[str, Any] | None:
+        shipment = await scene.world.get("allocation", f"/shipments/{shipment_id}")
+        (line,) = shipment["lines"]
+        return line if line["status"] not in {"dispatching", "picked"} else None
+
+    return await scene.world.until("the gate lets a line pass or refuses it", ask, service="allocation")
