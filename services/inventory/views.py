@@ -116,6 +116,7 @@ class BatchStockView(BaseModel):
     usable: QuantityOrZero
     held: bool
     locations: int
+    unit: str
 
 
 class ItemStockView(BaseModel):

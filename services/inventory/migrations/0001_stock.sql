@@ -208,7 +208,7 @@ CREATE INDEX batch_at_site_of_item  ON batch_at_site (item_id);
 
 -- The checker: where it stands in its round, and every difference it found between ledger and balances.
 CREATE TABLE check_round (
-    only           boolean     PRIMARY KEY DEFAULT true CHECK (only),
+    one            boolean     PRIMARY KEY DEFAULT true CHECK (one),
     after_item_id  text        NOT NULL DEFAULT '',
     rounds         bigint      NOT NULL DEFAULT 0,
     items_checked  bigint      NOT NULL DEFAULT 0,
