@@ -119,28 +119,32 @@ async def search_batches(
         values.append(given)
         return f"${len(values)}"
 
-    def begins(column: str, text: str) -> str:
-        return f"({column} >= {value(text)} AND {column} < {value(text + chr(0x10FFFF))})"
-
     wanted = ["TRUE"]
     named = ["TRUE"]
+
+    def both(condition: str) -> None:
+        wanted.append(condition.format(it="batch", id="batch_id"))
+        named.append(condition.format(it="named", id="name_id"))
+
     if item_id is not None:
-        wanted.append(f"batch.item_id = {value(item_id)}")
-        named.append(f"named.item_id = {value(item_id)}")
+        both(f"{{it}}.item_id = {value(item_id)}")
     if batch_no is not None:
-        wanted.append(f"batch.batch_no = {value(batch_no)}")
-        named.append(f"named.batch_no = {value(batch_no)}")
+        both(f"{{it}}.batch_no = {value(batch_no)}")
     if supplier_batch_no is not None:
         wanted.append(f"batch.supplier_batch_no = {value(supplier_batch_no)}")
     if q is not None:
+        first, last = value(q), value(q + chr(0x10FFFF))
         wanted.append(
-            f"({begins('batch.batch_no', q)} OR {begins('batch.supplier_batch_no', q)} OR batch.item_id = {value(q)})"
+            f"(batch.batch_no >= {first} AND batch.batch_no < {last}"
+            f" OR batch.supplier_batch_no >= {first} AND batch.supplier_batch_no < {last}"
+            f" OR batch.item_id = {first})"
         )
-        named.append(begins("named.batch_no", q))
+        named.append(f"named.batch_no >= {first} AND named.batch_no < {last}")
     if after is not None:
-        past = f"({value(after[0])}, {value(after[1])}, {value(after[2])}::uuid)"
-        wanted.append(f"(batch.item_id, batch.batch_no, batch.batch_id) > {past}")
-        named.append(f"(named.item_id, named.batch_no, named.name_id) > {past}")
+        both(
+            f"({{it}}.item_id, {{it}}.batch_no, {{it}}.{{id}}) > "
+            f"({value(after[0])}, {value(after[1])}, {value(after[2])}::uuid)"
+        )
     top = value(limit)
     only_named = ""
     if supplier_batch_no is None and (batch_no is not None or q is not None):

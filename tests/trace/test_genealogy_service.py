@@ -139,7 +139,7 @@ async def test_a_correction_that_comes_before_what_it_corrects_wins_all_the_same
     assert numbers(await ask(at, "END", "E1", "upstream")) == {"E1", "R2"}
 
 
-# MES: cycles
+# MES: a batch that went into itself
 async def test_rework_that_puts_a_batch_into_itself_does_not_hang_the_trace(at: Running) -> None:
     await at.hear(
         registered("A", "A1"),
