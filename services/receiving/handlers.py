@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from contracts.integration import ExpectedReceiptWithdrawn, ItemDefined, PartnerDefined, ReceiptExpected
 from delivery import Announcements, Work, hears
 from services.receiving.domain.expected import Expected, ExpectedStatus, restated
+from services.receiving.domain.items import plain
 from services.receiving.store import ReceivingStore
 
 
@@ -40,7 +41,8 @@ async def expect_receipts(work: Work, events: Sequence[ReceiptExpected | Expecte
     for event in events:
         before = known.get(event.expected_receipt_id)
         if isinstance(event, ReceiptExpected):
-            expected = Expected(**{name: getattr(event, name) for name in _ANNOUNCED})
+            said = Expected(**{name: getattr(event, name) for name in _ANNOUNCED})
+            expected = replace(said, quantity=plain(said.quantity))
             known[event.expected_receipt_id] = restated(expected, before, items.get(event.item_id))
         elif before is not None:
             known[event.expected_receipt_id] = replace(

@@ -463,10 +463,19 @@ class ReceivingStore:
             """
             INSERT INTO receipt_line (receipt_id, line_no, outcome, batch_id, batch_no, quality, quantity, reasons,
                                       entered)
-            SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::numeric[],
-                                 $8::jsonb[], $9::jsonb[])
+            SELECT receipt_id, line_no, outcome, batch_id, batch_no, quality, quantity, reasons->'said', entered
+            FROM unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::numeric[],
+                        $8::jsonb[], $9::jsonb[])
+                 AS new (receipt_id, line_no, outcome, batch_id, batch_no, quality, quantity, reasons, entered)
             """,
-            ([getattr(row, field.name) for field in fields(row)] for row in changes.lines),
+            # A list in a list would be read as a second dimension, so the reasons travel inside an object.
+            (
+                [
+                    {"said": row.reasons} if field.name == "reasons" else getattr(row, field.name)
+                    for field in fields(row)
+                ]
+                for row in changes.lines
+            ),
         )
 
     async def _save_received(self, changes: Changes) -> None:
@@ -518,9 +527,9 @@ class ReceivingStore:
             INSERT INTO conflict (conflict_id, receipt_id, line_no, item_id, batch_id, existing, claimed, differs,
                                   arrival, site_id, found_at)
             SELECT conflict_id, receipt_id, line_no, item_id, batch_id, existing, claimed,
-                   ARRAY(SELECT jsonb_array_elements_text(differs)), arrival, site_id, $11
+                   string_to_array(differs, ','), arrival, site_id, $11
             FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::uuid[], $6::jsonb[], $7::jsonb[],
-                        $8::jsonb[], $9::jsonb[], $10::text[])
+                        $8::text[], $9::jsonb[], $10::text[])
                  AS new (conflict_id, receipt_id, line_no, item_id, batch_id, existing, claimed, differs, arrival,
                          site_id)
             """,
@@ -533,7 +542,7 @@ class ReceivingStore:
                     row.batch.batch_id,
                     row.existing,
                     row.claimed,
-                    [*row.differs],
+                    ",".join(row.differs),
                     row.arrival,
                     row.site_id,
                 )
