@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import datetime as dt
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 import structlog
 from fastapi import APIRouter, FastAPI, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
@@ -322,23 +322,45 @@ def build(
     )
     app.state.runtime = runtime = Runtime(service, settings, clock=clock, tracer_provider=tracer_provider)
     problems.install(app)
-    for router in (*service.routers, parking_router()):
+    routers = (*service.routers, parking_router())
+    for router in routers:
         app.include_router(router)
-    unprotected = [route.path for route in app.routes if isinstance(route, APIRoute) and not asks_for_token(route)]
+    app.state.doors = doors = {door: roles for router in routers for door, roles in doors_of(router)}
+    shown = {(method.upper(), path) for path, operations in app.openapi()["paths"].items() for method in operations}
+    unprotected = sorted({door for door, roles in doors.items() if not roles} | (shown - doors.keys()))
     if unprotected:
         raise ValueError(f"{service.name}: these routes ask for no token: {unprotected}")
+    app.openapi_schema = None
     app.include_router(_health_router(runtime))
     app.add_middleware(_Observed, runtime=runtime)
     return app
 
 
-def asks_for_token(route: APIRoute) -> bool:
-    """Whether one of the route's dependencies is `requires(...)` or `desk(...)`."""
+Door = tuple[str, str]
+"""Method and path."""
 
-    def among(dependant: Any) -> bool:
-        return hasattr(dependant.call, "allowed_roles") or any(among(inner) for inner in dependant.dependencies)
 
-    return among(route.dependant)
+def doors_of(router: APIRouter, prefix: str = "") -> Iterator[tuple[Door, frozenset[str]]]:
+    """Every route below a router, with the roles that may pass; no roles where it asks for no token.
+
+    FastAPI keeps an included router whole, so the walk goes down itself; what it might miss is found by comparing with
+    the OpenAPI document.
+    """
+    found: list[Any] = list(router.routes)
+    for route in found:
+        if isinstance(route, APIRoute):
+            for method in route.methods or ():
+                yield (method, prefix + route.path), _roles_of(route.dependant)
+        elif (inner := getattr(route, "original_router", None)) is not None:
+            yield from doors_of(inner, prefix + route.include_context.prefix)
+
+
+def _roles_of(dependant: Dependant) -> frozenset[str]:
+    """The roles that pass every `requires(...)` and `desk(...)` among a route's dependencies."""
+    own: frozenset[str] | None = getattr(dependant.call, "allowed_roles", None)
+    inner = [roles for found in dependant.dependencies if (roles := _roles_of(found))]
+    asked = inner if own is None else [own, *inner]
+    return frozenset.intersection(*asked) if asked else frozenset()
 
 
 def _health_router(runtime: Runtime) -> APIRouter:
