@@ -18,49 +18,48 @@ HAZARD = "supplier's notice: herbicide (haloxyfop) found in the filler, as in FD
 
 
 async def traces(scene: Scene) -> None:
+    """The genealogy both ways as trees, and the timeline of a batch."""
     await _trace_caught_up(scene)
-    up = await _tree(scene, "FG-15725-204", "P2611-04", "up")
-    scene.tell.say("Upstream of P2611-04, to its suppliers:")
-    scene.tell.tree(_drawn(scene, up, lambda branch: _named(scene, branch, branch["receipts"])))
-    scene.tell.say(f"Downstream of {RECALLED[1]}, to the customers:")
-    down = await _tree(scene, *RECALLED, "down")
-    scene.tell.tree(_drawn(scene, down, lambda branch: _named(scene, branch, branch["deliveries"])))
-    lines = await scene.world.all(
-        "trace", f"/batches/{scene.people.batches['FG-15725-204', 'P2611-01']}/timeline", limit=500
-    )
+    scene.tell.say("Upstream of P2611-04, to its suppliers (what each gave):")
+    scene.tell.tree(_drawn(await _tree(scene, ("FG-15725-204", "P2611-04"), "up")))
+    scene.tell.say(f"Downstream of {RECALLED[1]}, to the customers (what each took):")
+    scene.tell.tree(_drawn(await _tree(scene, RECALLED, "down")))
+    path = f"/batches/{scene.people.batches['FG-15725-204', 'P2611-01']}/timeline"
+    lines = await scene.world.all("trace", path, limit=500)
     scene.tell.say(f"The timeline of P2611-01 has {count(len(lines), 'line')}; the last: {lines[-1]['sentence']}.")
 
 
-async def _tree(scene: Scene, item_id: str, batch_no: str, direction: str) -> dict[str, Any]:
-    found: dict[str, Any] = await scene.world.get(
-        "trace", f"/batches/{scene.people.batches[item_id, batch_no]}/tree", direction=direction
-    )
+async def _tree(scene: Scene, batch: tuple[str, str], direction: str) -> dict[str, Any]:
+    path = f"/batches/{scene.people.batches[batch]}/tree"
+    found: dict[str, Any] = await scene.world.get("trace", path, direction=direction)
     return found
 
 
-def _drawn(
-    scene: Scene, branch: dict[str, Any], name: Callable[[dict[str, Any]], Text], tree: Tree | None = None
-) -> Tree:
-    here = Tree(name(branch), guide_style="dim") if tree is None else tree.add(name(branch))
-    for each in branch["branches"]:
-        _drawn(scene, each, name, here)
+def _drawn(branch: dict[str, Any], tree: Tree | None = None) -> Tree:
+    here = Tree(_named(branch), guide_style="dim") if tree is None else tree.add(_named(branch))
+    for _, some in _grouped(branch["branches"], lambda each: str(each["id"])):
+        # Partial reports of one batch are one branch here.
+        taken = sum((Decimal(each["quantity"]) for each in some), Decimal(0))
+        _drawn({**some[0], "quantity": str(taken)}, here)
     return here
 
 
-def _named(scene: Scene, branch: dict[str, Any], partners: list[dict[str, Any]]) -> Text:
-    text = Text(f"{branch['batch_no']}", style="bold")
+def _named(branch: dict[str, Any]) -> Text:
+    """A batch, how much went along the branch to it, and who sent it to us or got it from us."""
+    text = Text(branch["batch_no"], style="bold")
     text.append(f"  {branch['item_id']}", style="dim")
     if branch["quantity"]:
         text.append(f"  {number(branch['quantity'])} {UNIT_WORDS[branch['unit']]}")
-    if branch["elsewhere"]:
-        text.append("  (its branches: see above)", style="dim")
-    names: dict[str, Decimal] = {}
-    for row in partners:
-        if row["partner_name"]:
-            names[row["partner_name"]] = names.get(row["partner_name"], Decimal(0)) + Decimal(row["quantity"])
-    arrow = "→" if partners and "shipped_at" in partners[0] else "from"
-    told = ", ".join(f"{name} {number(quantity)}" if arrow == "→" else name for name, quantity in names.items())
-    return text.append(f"  {arrow} {told}", style="green") if told else text
+    if branch["elsewhere"] and branch["branches"]:
+        text.append("  (as above)", style="dim")
+    senders = {row["partner_name"] for row in branch["receipts"] if row["partner_name"]}
+    if senders:
+        text.append(f"  from {' and '.join(sorted(senders))}", style="green")
+    customers = _grouped(branch["deliveries"], lambda row: row["partner_name"] or row["partner_id"])
+    if customers:
+        told = (f"{name} {number(sum(Decimal(row['quantity']) for row in some))}" for name, some in customers)
+        text.append(f"  → {', '.join(told)}", style="green")
+    return text
 
 
 async def _trace_caught_up(scene: Scene) -> None:
@@ -83,7 +82,7 @@ async def postings(scene: Scene) -> None:
     await _learn_a_cost(scene)
     rows = await _all_acknowledged(scene)
     scene.tell.table(
-        ("posting", "count", "value CNY", "acknowledged", "without value yet"),
+        ("posting", "count", "value CNY", "acknowledged", "valued later"),
         [
             (
                 kind,
@@ -103,7 +102,7 @@ async def postings(scene: Scene) -> None:
                 "",
             )
         ],
-        right=("count", "value CNY", "acknowledged", "without value yet"),
+        right=("count", "value CNY", "acknowledged", "valued later"),
     )
 
 
@@ -189,8 +188,7 @@ async def _planned_anew(scene: Scene, recall: dict[str, Any]) -> None:
     recalled = {batch["batch"]["batch_no"] for batch in recall["batches"]}
 
     def sound(demand: dict[str, Any]) -> bool:
-        open_shares = [share for share in demand["shares"] if share["status"] == "promised"]
-        return not any(share["batch_no"] in recalled for share in open_shares)
+        return not any(share["batch_no"] in recalled for share in demand["shares"])
 
     served = 0
     for reference, demand_id in scene.demands.items():

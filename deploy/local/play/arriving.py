@@ -39,11 +39,11 @@ async def set_the_stage(scene: Scene) -> None:
     await deliver(scene, first)
     inspected = [one for one in first if one.item.inspected]
     await release_at_dock(scene, {one.key for one in inspected})
-    places = await put_away_from_dock(scene, {one.key for one in first}, quality="released")
+    await put_away_from_dock(scene, {one.key for one in first}, quality="released")
     suppliers = {one.supplier_id for one in first}
     scene.tell.say(
         f"{count(len({one.key for one in first}), 'batch', 'batches')} of {count(len(suppliers), 'supplier')} "
-        f"received, {len(inspected)} of them inspected, all put away ({len(set(places.values()))} locations)."
+        f"received, {len(inspected)} of them inspected, all put away."
     )
 
 
@@ -298,8 +298,9 @@ async def inspections(scene: Scene) -> None:
         return None if any(one.quality == "pending" for one in theirs) else theirs
 
     theirs = await scene.people.until_stock("what was decided is released or rejected", settled, site_id="SZ1")
-    places = await scene.people.put_all_away(theirs)
-    scene.tell.say(f"Released goods go to the rack, rejected ones behind the fence ({places['C2611-03']}).")
+    await scene.people.put_all_away([one for one in theirs if one.quality == "released"])
+    fence = await scene.people.put_all_away([one for one in theirs if one.quality == "rejected"])
+    scene.tell.say(f"Released goods go to the rack, rejected ones behind the fence, to {' and '.join(fence.values())}.")
     scene.held_batch = scene.people.batches[held]
     await scene.people.hold(scene.held_batch, "cap torque of line 2 is being looked at")
     scene.tell.say(f"Qiang of quality holds {held[1]}; P2611-04 is left pending.")

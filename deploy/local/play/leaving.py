@@ -9,7 +9,7 @@ from typing import Any
 from deploy.local.play.arriving import deliver, put_away_from_dock, release_at_dock
 from deploy.local.play.erp import demand_of
 from deploy.local.play.input import Wanted
-from deploy.local.play.people import STAGE
+from deploy.local.play.people import STAGE, at_once
 from deploy.local.play.scene import Scene
 from deploy.local.play.telling import count, number
 
@@ -43,25 +43,25 @@ async def demands_and_promises(scene: Scene) -> None:
     await _explain(scene, EXPLAINED)
     for each in short:
         scene.tell.refused(
-            f"{each['reference']}: {number(each['missing'])} of {number(each['quantity'])} pouches are short; it waits."
+            f"{each['reference']}: {number(each['missing'])} of {number(each['wanted'])} pouches are short; it waits."
         )
     await _stock_arrives(scene, [each["reference"] for each in short])
     await _withdraw(scene)
 
 
 async def promisable(scene: Scene) -> None:
-    """Wait until allocation has heard of all stock that the story will ask for, and of the hold."""
+    """Wait until allocation has heard of all stock that the story asks for, and of the holds on it."""
     items = {one.item.item_id for one in scene.given.wanted}
 
-    async def ask() -> bool:
-        for item_id in items:
-            stock = await scene.world.get("inventory", f"/sequence/{item_id}")
-            heard = await scene.world.get("allocation", f"/items/{item_id}/availability")
-            if heard["inventory_sequence"] != stock["sequence"]:
-                return False
-        return True
+    async def heard(item_id: str) -> bool:
+        shelf = await scene.world.get("allocation", f"/items/{item_id}/availability")
+        stock = await scene.world.get("inventory", f"/sequence/{item_id}")
+        return bool(shelf["inventory_sequence"] == stock["sequence"])
 
-    await scene.world.until("allocation has heard of every movement of stock", ask, service="allocation")
+    async def ask() -> bool:
+        return all(await at_once(heard(item_id) for item_id in items))
+
+    await scene.world.until("allocation has heard of every movement and hold", ask, service="allocation")
 
 
 async def _allocated(scene: Scene, wanted: list[Wanted]) -> None:
@@ -79,20 +79,17 @@ async def _explain(scene: Scene, reference: str) -> None:
         f"({number(wanted.item.in_base_units(wanted.quantity, wanted.unit))} bottles), with {rule.min_days} days "
         "left; first expired leaves first:"
     )
-    scene.tell.table(
-        ("batch", "expires", "free", "taken", "why"),
-        [
-            (
-                row["batch_no"],
-                str(row["expires_on"] or "–"),
-                number(row["free"]),
-                number(row["taken"]) if Decimal(row["taken"]) else "–",
-                row["text"],
-            )
-            for row in told["candidates"]
-        ],
-        right=("free", "taken"),
-    )
+    rows = [
+        (
+            row["batch_no"],
+            str(row["sort_keys"].get("expires_on") or "–"),
+            number(Decimal(row["taken"]) + Decimal(row["not_taken"])),
+            number(row["taken"]) if Decimal(row["taken"]) else "–",
+            "first to expire of those it may have" if row["reason"] is None else row["reason"],
+        )
+        for row in told["rows"]
+    ]
+    scene.tell.table(("batch", "expires", "free", "taken", "why"), rows, right=("free", "taken"))
     replay = await scene.world.get("allocation", f"/plans/{told['plan_id']}/replay")
     if not replay["equal"]:
         raise scene.world.failed(f"plan {told['plan_id']} replayed is another plan", "allocation")
@@ -152,13 +149,14 @@ async def picks_and_shipments(scene: Scene) -> None:
 
 
 async def _wrong_scans(scene: Scene) -> None:
-    (pick, *_) = await scene.people.picks([scene.demands[EXPLAINED]])
-    other = "P2611-02" if pick["batch_no"] == "P2611-01" else "P2611-01"
-    for scanned in (other, "P2611-03"):
-        verdict = await scene.people.scan_at_pick(pick, scanned)
+    picks = await scene.people.picks([scene.demands[EXPLAINED]])
+    pick = next(pick for pick in picks if pick["batch_no"] == "P2611-01")
+    scans = (("another batch of it", pick["item_id"], "P2611-02"), ("another item", "FG-47049-008", "C2611-01"))
+    for what, item_id, batch_no in scans:
+        verdict = await scene.people.scan_at_pick(pick, batch_no, item_id=item_id)
         if verdict["verdict"] == "accepted":
-            raise scene.world.failed(f"{scanned} was accepted where {pick['batch_no']} is promised", "allocation")
-        scene.tell.refused(f"At the pick of {pick['batch_no']}, {scanned} is scanned: {verdict['reason']}.")
+            raise scene.world.failed(f"{batch_no} was accepted where {pick['batch_no']} is promised", "allocation")
+        scene.tell.refused(f"Scanned at the pick of {pick['batch_no']}, {what}: {verdict['reason']}.")
 
 
 async def _held_at_the_gate(scene: Scene) -> None:
@@ -199,7 +197,7 @@ async def _held_at_the_gate(scene: Scene) -> None:
     await scene.people.dispatch(shipment["shipment_id"])
     await scene.people.until_demand(reference, "has left", lambda demand: demand["status"] == "shipped")
     scene.tell.say(
-        f"Planned anew at once: {number(replaced['quantity'])} of {again_picked[0]['batch_no']} leave instead."
+        f"Planned anew at once: {number(replaced['wanted'])} of {again_picked[0]['batch_no']} leave instead."
     )
 
 

@@ -303,9 +303,9 @@ class People:
         ]
         return sorted((pick for some in found for pick in some), key=lambda pick: str(pick["location_id"]))
 
-    async def scan_at_pick(self, pick: dict[str, Any], batch_no: str) -> dict[str, Any]:
-        """Olivia scans a package of `batch_no` at a pick; the verdict."""
-        item = self.given.items[pick["item_id"]]
+    async def scan_at_pick(self, pick: dict[str, Any], batch_no: str, *, item_id: str | None = None) -> dict[str, Any]:
+        """Olivia scans a package at a pick, of the item to be picked or of another one; the verdict."""
+        item = self.given.items[item_id or pick["item_id"]]
         answer: dict[str, Any] = await self.world.post(
             "allocation",
             f"/picks/{pick['pick_id']}/scans",

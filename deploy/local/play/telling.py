@@ -66,12 +66,12 @@ class Telling:
         for row in rows:
             table.add_row(*(Text(cell) for cell in row), style="bold" if row and row[0].startswith("Σ") else None)
         self._console.print()
-        self._console.print(Padding(table, _MARGIN, expand=False))
+        self._indented_block(table)
         self._console.print()
 
     def tree(self, tree: Tree) -> None:
         """A tree as it was built."""
-        self._console.print(Padding(tree, _MARGIN, expand=False))
+        self._indented_block(tree)
 
     def check(self, holds: bool, what: str, numbers: str) -> None:
         """One line of the last page."""
@@ -90,14 +90,26 @@ class Telling:
         self._console.print()
         self._console.print(Text(text, style="bold green" if well else "bold red"))
 
+    def _indented_block(self, block: Table | Tree) -> None:
+        """At the margin; without the blanks that fill its lines up."""
+        with self._console.capture() as captured:
+            self._console.print(Padding(block, _MARGIN, expand=False))
+        self._console.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
     def _indented(self, text: Text, *, hang: int = 2) -> None:
         """Wrapped at the margin; what follows the first line stands `hang` columns further right."""
         first, *others = text.wrap(self._console, self._console.width - 4) or [text]
-        self._console.print(Text("    ") + first)
+        self._console.print(Text("    ") + _stripped(first))
         if others:
             rest = Text(" ").join(others)
             for line in rest.wrap(self._console, self._console.width - 4 - hang):
-                self._console.print(Text(" " * (4 + hang)) + line)
+                self._console.print(Text(" " * (4 + hang)) + _stripped(line))
+
+
+def _stripped(line: Text) -> Text:
+    """Without the blank at which it was wrapped."""
+    line.rstrip()
+    return line
 
 
 def number(value: Decimal | str | int, places: int | None = None) -> str:
