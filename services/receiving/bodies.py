@@ -144,6 +144,7 @@ class IssueNumbers(_Body):
 
     item_id: Code = Field(examples=["WMP-25"])
     supplier_id: Code | None = Field(default=None, examples=["S-0117"])
+    site_id: Code | None = Field(default=None, description="Whose today is meant.", examples=["HRB-1"])
     on: dt.date | None = Field(default=None, description="The day in the number. Absent: today.")
     count: int = Field(default=1, ge=1, le=500)
 

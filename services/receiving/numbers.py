@@ -16,24 +16,24 @@ async def issue_numbers(work: Work, commands: Sequence[IssueNumbers]) -> Sequenc
     store = ReceivingStore(work.db)
     settings = receiving_settings()
     items = await store.items({command.item_id for command in commands})
-    today = settings.day_at("", work.now)
+    days = [command.on or settings.day_at(command.site_id or "", work.now) for command in commands]
     free = await store.free_numbers(
         settings.pattern,
         (
-            SeriesWish(command.item_id, command.on or today, command.supplier_id, command.count)
-            for command in commands
+            SeriesWish(command.item_id, on, command.supplier_id, command.count)
+            for command, on in zip(commands, days, strict=True)
             if command.item_id in items
         ),
     )
     changes = Changes()
     answers = []
-    for command in commands:
+    for command, on in zip(commands, days, strict=True):
         person = work.cause(command).person
         assert person is not None  # noqa: S101  # commands come by HTTP
         if command.item_id not in items:
             answers.append(Refusal(409, "unknown_item", f"item {command.item_id!r} is not in the catalog"))
             continue
-        series = (command.item_id, command.on or today, command.supplier_id)
+        series = (command.item_id, on, command.supplier_id)
         numbers = [number for _ in range(command.count) if (number := free.take(*series, changes, person.subject))]
         if len(numbers) < command.count:
             says = free.exhausted(*series) or "another supplier's numbers are the same"

@@ -81,12 +81,13 @@ async def receive_goods(work: Work, commands: Sequence[ReceiveGoods]) -> Sequenc
     """Receive goods, line by line: received, in conflict, or refused with reasons."""
     settings = receiving_settings()
     store = ReceivingStore(work.db)
-    lines = [line for command in commands for line in _read_lines(command, work, settings)]
+    by_command = [_read_lines(command, work, settings) for command in commands]
+    lines = [line for mine in by_command for line in mine]
     dock = await _load(work, store, lines)
     await _number(store, dock, lines, work, settings)
     changes = Changes()
     answers = []
-    for command in commands:
+    for command, mine in zip(commands, by_command, strict=True):
         if command.scanner not in settings.scanners:
             answers.append(unknown_scanner(command.scanner, settings))
             continue
@@ -95,7 +96,6 @@ async def receive_goods(work: Work, commands: Sequence[ReceiveGoods]) -> Sequenc
                 Refusal(422, "received_in_future", f"received at {command.received_at.isoformat()}: it is {work.now}")
             )
             continue
-        mine = [line for line in lines if line.command is command]
         answers.append(_receive(work, command, mine, dock, changes, settings))
     await store.save(changes, work.now)
     return answers
@@ -193,6 +193,21 @@ def _receive(
                 conflict_id = _note_conflict(work, line, outcome, arrival, receipt_id, changes, says)
             case Refused():
                 pass
+        if batch is not None and not isinstance(outcome, Refused) and outcome.short_life:
+            accepted = {"receipt_id": str(receipt_id), "line_no": line.line_no}
+            reasons = [asdict(reason) for reason in outcome.short_life]
+            changes.decisions.append(
+                DecisionRow(
+                    new_id(),
+                    batch.batch_id,
+                    "short_life_accepted",
+                    person.subject,
+                    person.name,
+                    claim.accept_short_life,
+                    None,
+                    {**accepted, "reasons": reasons},
+                )
+            )
         view = _view(line, claim, outcome, batch, conflict_id)
         views.append(view)
         rows.append(
@@ -254,19 +269,6 @@ def _accept(
             )
         )
         says.append(registered(batch, work.now))
-    if outcome.short_life:
-        changes.decisions.append(
-            DecisionRow(
-                new_id(),
-                batch.batch_id,
-                "short_life_accepted",
-                person.subject,
-                person.name,
-                claim.accept_short_life,
-                None,
-                {"line": line.line_no, "reasons": [asdict(reason) for reason in outcome.short_life]},
-            )
-        )
     if claim.expected is not None and outcome.progress is not None:
         changes.progress[claim.expected.expected_receipt_id] = outcome.progress
         dock.expected[claim.expected.expected_receipt_id] = replace(

@@ -95,6 +95,11 @@ class ReceivingSettings(BaseSettings):
         """Which day it is at a site."""
         return moment.astimezone(ZoneInfo(self.site_time_zones.get(site_id, self.default_time_zone))).date()
 
+    def latest_day(self, moment: dt.datetime) -> dt.date:
+        """The day at the site where it is latest: what is not yet in the future everywhere."""
+        zones = {self.default_time_zone, *self.site_time_zones.values()}
+        return max(moment.astimezone(ZoneInfo(name)).date() for name in zones)
+
 
 @lru_cache(maxsize=1)
 def receiving_settings() -> ReceivingSettings:

@@ -15,6 +15,7 @@ from services.receiving.domain.expected import Expected, Progress, progress
 from services.receiving.domain.items import Item
 from services.receiving.domain.lines import set_apart, settled_problem
 from services.receiving.domain.reasons import Reason
+from services.receiving.domain.shelf_life import too_short
 from services.receiving.rows import Changes, DecisionRow, SettlementRow
 from services.receiving.settings import receiving_settings
 from services.receiving.store import OpenConflict, ReceivingStore, scope_supplier
@@ -128,6 +129,7 @@ def _settle(work: Work, command: SettleConflict, desk: _Desk, changes: Changes) 
                 "claimed": kept(conflict.claimed),
                 "facts": kept(desk.batches[existing.batch_id].facts),
                 "received_as": str(batch.batch_id) if batch else None,
+                "short_life": [reason.text for reason in _short_life(conflict, batch, desk)],
             },
         )
     )
@@ -144,6 +146,15 @@ def _settle(work: Work, command: SettleConflict, desk: _Desk, changes: Changes) 
         quantity=conflict.arrival.quantity if batch else None,
     )
     return Answer(view, 200, says)
+
+
+def _short_life(conflict: OpenConflict, batch: Batch | None, desk: _Desk) -> list[Reason]:
+    """What the person also took over with the goods: too little life left, by the dates that now count."""
+    item = desk.items.get(conflict.item_id)
+    if batch is None or item is None or batch.facts.expires_on is None:
+        return []
+    on = receiving_settings().day_at(conflict.site_id, conflict.arrival.received_at)
+    return too_short(item, batch.facts.manufactured_on, batch.facts.expires_on, on)
 
 
 def _progress(conflict: OpenConflict, desk: _Desk) -> Progress | Reason | None:

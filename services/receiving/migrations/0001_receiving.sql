@@ -65,6 +65,8 @@ CREATE TABLE expected_receipt (
 );
 CREATE INDEX expected_receipt_open ON expected_receipt (item_id, due_on, expected_receipt_id)
     WHERE status IN ('open', 'partly');
+CREATE INDEX expected_receipt_at_site ON expected_receipt (site_id, due_on, expected_receipt_id)
+    WHERE status IN ('open', 'partly');
 CREATE INDEX expected_receipt_due ON expected_receipt (due_on, expected_receipt_id);
 
 -- The identity of batches. `scope_supplier` is the supplier where the number is unique per item and supplier, else ''.
@@ -87,7 +89,9 @@ CREATE TABLE batch (
     CHECK (expires_on >= manufactured_on)
 );
 CREATE INDEX batch_by_supplier_batch ON batch (supplier_batch_no) WHERE supplier_batch_no IS NOT NULL;
-CREATE INDEX batch_by_number ON batch (batch_no);
+CREATE INDEX batch_by_number ON batch (batch_no, batch_id);
+CREATE INDEX batch_by_item ON batch (item_id, batch_id);
+CREATE INDEX batch_by_supplier ON batch (supplier_id, batch_id);
 
 -- Numbers we made: the last of each series, and every one ever handed out, so that none is handed out twice.
 CREATE TABLE batch_no_series (
