@@ -1,6 +1,7 @@
 """A chunk: some messages handled in one transaction, each taking effect once, in order per key."""
 
 import datetime as dt
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from delivery.outbox import Speaker
 from delivery.telemetry import Metrics, Tracing, end_failed, traceparent_of
 
 Clock = Callable[[], dt.datetime]
+
+LARGEST_KEY = 2_000
+"""Bytes of a key's text: with its topic it is part of an index entry, which holds some 2700."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,16 @@ class Arrival:
 
     @property
     def key_text(self) -> str | None:
-        """The key as text; None for a record without one."""
-        return None if self.key is None else self.key.decode("utf-8", "backslashreplace")
+        """The key as text that PostgreSQL holds, the same for lock, lane and parked row; None for a record without one.
+
+        A key that an index entry would not hold is named by its beginning and its digest.
+        """
+        if self.key is None:
+            return None
+        text = storable(self.key.decode("utf-8", "backslashreplace"))
+        if len(text.encode()) > LARGEST_KEY:
+            return f"{text[:100]}… sha256:{hashlib.sha256(self.key).hexdigest()}"
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +129,17 @@ class Ears:
             return None
         try:
             message = self._types[envelope.type].read(arrival.body)
+            key = message.key
         except (ValueError, RecursionError) as error:
             return Misunderstood(arrival, "malformed", f"{envelope.type}: {error}"[:4000])
-        if message.key != envelope.key:
+        except Exception as error:
+            # Whatever a validator raises, it is about this body: the chunk must not fail for it.
+            return Misunderstood(arrival, "malformed", f"{envelope.type}: {type(error).__name__}: {error}"[:4000])
+        if key != envelope.key:
             return Misunderstood(
                 arrival,
                 "malformed",
-                f"{envelope.type}: the record's key is {envelope.key!r}, its body's {message.key!r}",
+                f"{envelope.type}: the record's key is {envelope.key!r}, its body's {key!r}"[:4000],
             )
         return Understood(arrival, envelope, message, handler)
 
@@ -230,10 +246,12 @@ class Chunks:
             work = Work(db, self._clock())
             await work.lock(key for found in order if (key := found.arrival.key_text) is not None)
             fresh, parked = await self._sort_out(work, order)
-            self._count_parked_in_a_row(len(parked), bool(fresh))
+            in_a_row = self._in_a_row_with(0 if fresh else sum(kind != "behind" for kind, _, _ in parked))
             if parked:
                 await park(work, parked)
             await self.handle(work, fresh)
+        # Only now: what was rolled back neither worked nor was parked.
+        self._parked_in_a_row = 0 if fresh else in_a_row
         for kind, _, _ in parked:
             self._metrics.parked.labels(kind).inc()
 
@@ -262,12 +280,20 @@ class Chunks:
         )
         new = {row["event_id"] for row in rows if row["event_id"] is not None}
         blocked = {(row["topic"], row["key"]) for row in rows if row["event_id"] is None}
+        settled_before = await _already_parked(
+            work, [found.arrival.position for found in order if isinstance(found, Misunderstood)]
+        )
         fresh: list[Understood] = []
         parked: list[Parked] = []
         for found in order:
             lane = (found.arrival.position.topic, found.arrival.key_text)
             if isinstance(found, Misunderstood):
-                parked.append(("behind" if lane in blocked else found.kind, found.error, found.arrival))
+                if found.arrival.position in settled_before:
+                    # Redelivered: its row says whether its key still waits.
+                    self._metrics.dropped.inc()
+                    continue
+                # Its kind stays, also behind another: it tells a replay that the inbox does not know it yet.
+                parked.append((found.kind, found.error, found.arrival))
                 if lane[1] is not None:
                     blocked.add(lane)
             elif found.envelope.inbox_id not in new:
@@ -280,13 +306,18 @@ class Chunks:
                     fresh.append(found)
         return fresh, parked
 
-    def _count_parked_in_a_row(self, parked: int, something_worked: bool) -> None:
-        self._parked_in_a_row = 0 if something_worked else self._parked_in_a_row + parked
-        if self._parked_in_a_row >= self._parked_limit:
+    def _in_a_row_with(self, parked: int) -> int:
+        """How many were parked in a row when `parked` more are; raises `Stopped` at the limit.
+
+        What waits behind another message is not counted: it says nothing against the service.
+        """
+        in_a_row = self._parked_in_a_row + parked
+        if parked and in_a_row >= self._parked_limit:
             raise Stopped(
-                f"{self._parked_in_a_row} messages in a row had to be parked (limit {self._parked_limit}): "
+                f"{in_a_row} messages in a row had to be parked (limit {self._parked_limit}): "
                 "the consumer stops, since something is misconfigured"
             )
+        return in_a_row
 
     async def handle(self, work: Work, heard: Sequence[Understood]) -> None:
         """Call the handlers and write what they announce; part of the caller's transaction."""
@@ -336,13 +367,29 @@ class Chunks:
                 if first is None:
                     self._metrics.dropped.inc()
                     return
-            self._count_parked_in_a_row(1, something_worked=False)
+            in_a_row = self._in_a_row_with(1)
             await park(work, [(kind, error, arrival)], attempts=attempts)
+        self._parked_in_a_row = in_a_row
         self._metrics.parked.labels(kind).inc()
 
 
 Parked = tuple[str, str, Arrival]
 """Kind, error, arrival."""
+
+
+async def _already_parked(work: Work, positions: Sequence[Position]) -> set[Position]:
+    """Those of `positions` that were parked before, whatever became of them."""
+    if not positions:
+        return set()
+    rows = await work.db.fetch(
+        """
+        SELECT topic, partition, "offset"
+        FROM unnest($1::text[], $2::int[], $3::bigint[]) AS came (topic, partition, "offset")
+        JOIN delivery.parked USING (topic, partition, "offset")
+        """,
+        *columns(((each.topic, each.partition, each.offset) for each in positions), 3),
+    )
+    return {Position(*row) for row in rows}
 
 
 async def park(work: Work, parked: Sequence[Parked], *, attempts: int = 1) -> None:
@@ -381,9 +428,13 @@ async def park(work: Work, parked: Sequence[Parked], *, attempts: int = 1) -> No
     )
 
 
+def storable(text: str) -> str:
+    """PostgreSQL's text holds all of Unicode but NUL and lone surrogates: keep those visible."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
 def _storable(text: str | None) -> str | None:
-    """PostgreSQL's text holds every character but NUL: keep that one visible."""
-    return None if text is None else text.replace("\x00", "\\x00")
+    return None if text is None else storable(text)
 
 
 def with_traceparent(envelope: Envelope, traceparent: str | None) -> Envelope:

@@ -96,6 +96,12 @@ class Consumer:
                 _log.warning("the consumer lost its brokers", error=self.problem, again_in=round(delay, 2))
                 await self._pause(delay * random.uniform(0.8, 1.2))  # noqa: S311 - only spreads the retries
                 delay = min(delay * 2, 2.0)
+            except Exception as error:
+                # Nothing of this chunk is acknowledged: begin again where the group stands, in sight of everybody.
+                self.problem = f"{type(error).__name__}: {error}"
+                _log.exception("the consumer begins again", again_in=round(delay, 2))
+                await self._pause(delay * random.uniform(0.8, 1.2))  # noqa: S311 - only spreads the retries
+                delay = min(delay * 2, 2.0)
         self._pulses.forget("consumer")
 
     async def _pause(self, seconds: float) -> None:

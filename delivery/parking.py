@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from delivery.chunks import Arrival, Chunks, Clock, Ears, Misunderstood, Position, Understood
+from delivery.chunks import Arrival, Chunks, Clock, Ears, Misunderstood, Position, Understood, storable
 from delivery.commands import Answer, Desk, Refusal, desk
 from delivery.database import Pool, transaction
 from delivery.failures import is_slow_down
@@ -111,12 +111,12 @@ class Parking:
             except Exception as error:
                 if is_slow_down(error):
                     raise
-                reason = f"{type(error).__name__}: {error}"[:4000]
+                reason = storable(f"{type(error).__name__}: {error}"[:4000])
                 await self._pool.execute(
                     """
                     UPDATE delivery.parked
                     SET attempts = attempts + 1, error = $2, kind = CASE kind WHEN 'behind' THEN 'bug' ELSE kind END
-                    WHERE id = $1
+                    WHERE id = $1 AND status = 'parked'
                     """,
                     current,
                     reason,
@@ -139,7 +139,7 @@ class Parking:
             found = self._ears.understand(arrival)
             if isinstance(found, Misunderstood):
                 raise ValueError(found.error)
-            if isinstance(found, Understood):
+            if isinstance(found, Understood) and await self._is_first(work, found, row["kind"]):
                 await self._chunks.handle(work, [found])
             await db.execute(
                 """
@@ -160,6 +160,20 @@ class Parking:
                 row["key"],
             )
             return following
+
+    @staticmethod
+    async def _is_first(work: Work, found: Understood, kind: str) -> bool:
+        """Whether an event that is understood by now has not taken effect, and will not, by another delivery of it.
+
+        What was understood when it was parked has its own place in the inbox; what was malformed takes it now.
+        """
+        if kind != "malformed":
+            return True
+        first = await work.db.fetchval(
+            "INSERT INTO delivery.inbox (event_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING event_id",
+            found.envelope.inbox_id,
+        )
+        return first is not None
 
     async def discard(self, parked_id: int, *, by: str, why: str) -> None:
         """Give a message up, with a reason; it stays readable. What waits behind it can then be replayed.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from delivery import NeverWorks
 from delivery.envelope import new_id
 from deploy.local.servers import Servers
 from tests.delivery.playground import Playground, playground, until
+from tests.delivery.test_once import rewind
 from tests.delivery.toy import app as toy
 
 
@@ -198,6 +201,114 @@ async def test_parked_messages_are_settled_by_command_too(place: Playground) -> 
     assert code == 1
     assert "was replayed already, by command line" in text
     assert sys.executable not in text
+
+
+@pytest.mark.parametrize("key", [b"nul\x00", b"\xff\xfe", os.urandom(2_000).hex().encode()])
+async def test_any_key_can_be_parked_waited_behind_and_settled(place: Playground, key: bytes) -> None:
+    async with place.here() as here:
+        await place.send_raw(key, b"nonsense", _headers())
+        await place.send_raw(key, b"more of it", _headers())
+        await place.ring(("b", 1))
+        await place.counted(1)
+        await until(lambda: _count_is(place, 2))
+        first, second = (await here.get("/parked")).json()
+        assert first["key"] == second["key"]
+        early = await here.post(f"/parked/{second['id']}/discard", {"reason": "noise"}, role="supervisor")
+        assert early.status_code == 409
+        for parked in (first, second):
+            done = await here.post(f"/parked/{parked['id']}/discard", {"reason": "noise"}, role="supervisor")
+            assert done.status_code == 204
+
+
+async def test_a_message_whose_reading_fails_in_an_unforeseen_way_is_parked(
+    place: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = toy.Rung.read
+
+    def divides(body: bytes) -> toy._Fact:
+        found = read(body)
+        if found.name == "a":
+            raise ZeroDivisionError("not a ValueError")
+        return found
+
+    monkeypatch.setattr(toy.Rung, "read", divides)
+    async with place.here():
+        await place.ring(("a", 1), ("b", 1))
+        await place.counted(1)
+        await until(lambda: _parked_is(place, [("a", "malformed", "parked")]))
+
+
+async def test_an_error_text_that_no_database_holds_is_parked_all_the_same(place: Playground) -> None:
+    toy.failures["a"] = [NeverWorks("lone \ud800 and nul \x00")] * 2
+    async with place.here():
+        await place.ring(("a", 1), ("b", 1))
+        await place.counted(1)
+        await until(lambda: _parked_is(place, [("a", "never_works", "parked")]))
+
+
+async def test_a_fault_that_nobody_foresaw_makes_the_consumer_begin_again_and_not_end(place: Playground) -> None:
+    await place.sql.execute("ALTER TABLE delivery.inbox RENAME TO away")
+    async with place.here() as here:
+        await place.ring(("a", 1))
+
+        async def says_so() -> bool:
+            return "inbox" in (await here.waits_for()).get("consumer", "")
+
+        await until(says_so)
+        await place.sql.execute("ALTER TABLE delivery.away RENAME TO inbox")
+        await place.counted(1)
+    assert await place.seen("a") == [1]
+    assert await _parked(place) == []
+
+
+async def test_a_handler_that_fails_on_everything_stops_the_consumer(place: Playground) -> None:
+    async with place.here(parked_in_a_row=5, chunk_attempts=1) as here:
+        await place.ring(*((f"bug{n}", n) for n in range(20)))
+
+        async def stopped() -> bool:
+            return "in a row" in (await here.waits_for()).get("consumer", "")
+
+        await until(stopped)
+        assert len(await _parked(place)) < 5
+
+
+async def test_what_waits_behind_one_bad_message_does_not_stop_the_consumer(place: Playground) -> None:
+    async with place.here(parked_in_a_row=5) as here:
+        await place.ring(*(("never", n) for n in range(30)))
+        await place.ring(("a", 1))
+        await place.counted(1)
+        assert await here.waits_for() == {}
+    assert await _count_is(place, 30)
+
+
+async def test_a_malformed_message_that_comes_again_after_it_was_settled_does_not_block_its_key_again(
+    place: Playground,
+) -> None:
+    async with place.here() as here:
+        await place.send_raw(b"a", b"nonsense", _headers())
+        await until(lambda: _count_is(place, 1))
+        (parked,) = (await here.get("/parked")).json()
+        await here.post(f"/parked/{parked['id']}/discard", {"reason": "noise"}, role="supervisor")
+    await rewind(place)
+    await place.ring(("a", 1))
+    async with place.here():
+        await place.counted(1)
+    assert await _parked(place) == [("a", "malformed", "discarded")]
+
+
+async def test_a_malformed_event_that_came_twice_takes_effect_once_when_it_is_replayed_and_replayed(
+    place: Playground,
+) -> None:
+    headers = _headers()
+    async with place.here() as here:
+        for _ in range(2):
+            await place.send_raw(b"a", b'{"name": "a", "n": "many"}', headers)
+        await until(lambda: _count_is(place, 2))
+        for parked in (await here.get("/parked")).json():
+            edited = {"body": '{"name": "a", "n": 1}'}
+            answer = await here.post(f"/parked/{parked['id']}/replay", edited, role="supervisor")
+            assert answer.json()["replayed"] == [parked["id"]]
+    assert await place.seen("a") == [1]
 
 
 @pytest.fixture
