@@ -304,4 +304,5 @@ def digest_of(body: object) -> bytes:
 
 
 def _plain(value: object) -> str:
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    # 4, 4.0 and 4.00 are one quantity; 28 digits are more than any limit here allows.
+    return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)

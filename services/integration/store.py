@@ -1,6 +1,7 @@
 """All SQL of integration that changes state, and the reads that decisions need. One statement per table and chunk."""
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -1143,8 +1144,8 @@ class CheckStore:
         await self._db.execute(
             """
             INSERT INTO item_check (item_id, checked_at, holds, differences)
-            SELECT item_id, $4, holds, differences
-            FROM unnest($1::text[], $2::boolean[], $3::jsonb[]) AS r (item_id, holds, differences)
+            SELECT item_id, $4, holds, differences::jsonb
+            FROM unnest($1::text[], $2::boolean[], $3::text[]) AS r (item_id, holds, differences)
             ON CONFLICT (item_id) DO UPDATE
             SET checked_at = excluded.checked_at, holds = excluded.holds, differences = excluded.differences
             """,
@@ -1153,10 +1154,13 @@ class CheckStore:
                     (
                         item_id,
                         not differences,
-                        [
-                            {"batch_no": d.batch_no, "what": d.what, "one": str(d.one), "other": str(d.other)}
-                            for d in differences
-                        ],
+                        # As text: the driver takes a list inside a list for one more dimension of the array.
+                        json.dumps(
+                            [
+                                {"batch_no": d.batch_no, "what": d.what, "one": str(d.one), "other": str(d.other)}
+                                for d in differences
+                            ]
+                        ),
                     )
                     for item_id, differences in found.items()
                 ),
