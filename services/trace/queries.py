@@ -48,7 +48,6 @@ class Found:
 
     genealogy: Genealogy
     nodes: Mapping[UUID, Node]
-    links: Sequence[Link]
 
 
 # --- who is meant
@@ -177,10 +176,13 @@ async def search_batches(
         """,
         *values,
     )
-    return [Node(**row) for row in rows]
+    return [Node(*row) for row in rows]
 
 
 # --- genealogy
+
+_LINK_FIELDS = Link.__slots__
+"""The columns of a link come in the order of its fields, as those of a node do."""
 
 _ENDS = {Direction.DOWN: ("consumed", "produced"), Direction.UP: ("produced", "consumed")}
 
@@ -198,6 +200,9 @@ async def find_genealogy(
     Names are walked in the database in one statement (each once, so cycles end); which batch a name means and what time
     allows is decided by `Genealogy` afterwards, so this is a little more than a walk will take. `at`: only what had
     begun by then.
+
+    `OFFSET 0` keeps the planner at one index look-up per name: it cannot know how few names there are, and would read
+    the whole table of links instead.
     """
     near, far = _ENDS[direction]
     names = list({node.name_id for node in starts})
@@ -206,55 +211,37 @@ async def find_genealogy(
         WITH RECURSIVE reached (name_id, step) AS (
             SELECT name_id, 0 FROM unnest($1::uuid[]) AS start (name_id)
             UNION
-            SELECT link.{far}, CASE WHEN $2::int IS NULL THEN 0 ELSE reached.step + 1 END
+            SELECT taken.{far}, CASE WHEN $2::int IS NULL THEN 0 ELSE reached.step + 1 END
             FROM reached
-            JOIN link ON link.{near} = reached.name_id
-            WHERE ($2 IS NULL OR reached.step + 1 < $2)
-              AND ($3::timestamptz IS NULL OR link.started_at <= $3)
-              AND NOT EXISTS (SELECT FROM report AS newer WHERE newer.corrects = link.report_id)
+            CROSS JOIN LATERAL (
+                SELECT link.{far}
+                FROM link
+                WHERE link.{near} = reached.name_id
+                  AND ($3::timestamptz IS NULL OR link.started_at <= $3)
+                  AND NOT EXISTS (SELECT FROM report AS newer WHERE newer.corrects = link.report_id)
+                OFFSET 0
+            ) AS taken
+            WHERE $2 IS NULL OR reached.step + 1 < $2
         )
-        SELECT link.*,
-               (SELECT newer.report_id FROM report AS newer WHERE newer.corrects = link.report_id LIMIT 1)
-                   AS superseded_by
+        SELECT taken.*
         FROM (SELECT DISTINCT name_id FROM reached) AS names
-        JOIN link ON link.{near} = names.name_id
-        WHERE $3 IS NULL OR link.started_at <= $3
+        CROSS JOIN LATERAL (
+            SELECT link.report_id, link.line_no, link.consumed, link.produced, link.quantity, link.unit, link.mode,
+                   link.work_order, link.started_at, link.ended_at, link.supplier_batch_no,
+                   (SELECT newer.report_id FROM report AS newer WHERE newer.corrects = link.report_id LIMIT 1)
+                       AS superseded_by,
+                   link.consumed_item, link.consumed_batch_no, link.produced_item, link.produced_batch_no
+            FROM link
+            WHERE link.{near} = names.name_id AND ($3 IS NULL OR link.started_at <= $3)
+            OFFSET 0
+        ) AS taken
         """,
         names,
         depth,
         at,
     )
-    links = [
-        Link(
-            report_id=row["report_id"],
-            line_no=row["line_no"],
-            consumed=row["consumed"],
-            produced=row["produced"],
-            quantity=row["quantity"],
-            unit=row["unit"],
-            mode=row["mode"],
-            work_order=row["work_order"],
-            started_at=row["started_at"],
-            ended_at=row["ended_at"],
-            supplier_batch_no=row["supplier_batch_no"],
-            superseded_by=row["superseded_by"],
-        )
-        for row in rows
-    ]
-    named: dict[UUID, Node] = {node.name_id: node for node in starts if node.batch_id is None}
-    for row in rows:
-        consumed, produced = row["consumed"], row["produced"]
-        if consumed not in named:
-            named[consumed] = Node(
-                consumed,
-                None,
-                consumed,
-                row["consumed_item"],
-                row["consumed_batch_no"],
-                supplier_batch_no=row["supplier_batch_no"],
-            )
-        if produced not in named:
-            named[produced] = Node(produced, None, produced, row["produced_item"], row["produced_batch_no"])
+    links = [Link(*row[: len(_LINK_FIELDS)]) for row in rows]
+    names = list({*names, *(link.consumed for link in links), *(link.produced for link in links)})
     bearers = await db.fetch(
         f"""
         SELECT {_NODE_COLUMNS}
@@ -263,9 +250,9 @@ async def find_genealogy(
         LEFT JOIN item USING (item_id)
         LEFT JOIN partner ON partner.partner_id = batch.supplier_id
         """,
-        list({*named, *names}),
+        names,
     )
-    batches = [Node(**row) for row in bearers]
+    batches = [Node(*row) for row in bearers]
     genealogy = Genealogy(
         links,
         (
@@ -273,8 +260,21 @@ async def find_genealogy(
             for batch in batches
         ),
     )
-    nodes = named | {batch.node: batch for batch in batches}
-    return Found(genealogy, nodes, links)
+    nodes = {batch.node: batch for batch in batches}
+    registered = {batch.name_id for batch in batches}
+    for node in starts:
+        if node.name_id not in registered:
+            nodes[node.name_id] = node
+    for row in rows:
+        consumed, produced = row["consumed"], row["produced"]
+        if consumed not in registered:
+            number, supplier_batch_no = row["consumed_batch_no"], row["supplier_batch_no"]
+            nodes[consumed] = Node(
+                consumed, None, consumed, row["consumed_item"], number, supplier_batch_no=supplier_batch_no
+            )
+        if produced not in registered and produced not in nodes:
+            nodes[produced] = Node(produced, None, produced, row["produced_item"], row["produced_batch_no"])
+    return Found(genealogy, nodes)
 
 
 # --- what a batch's quantity is, and where
@@ -676,7 +676,7 @@ async def find_members(db: Connection, scope: Collection[Row]) -> list[Node]:
         """,
         [row["node"] for row in scope],
     )
-    known = {row["node"]: Node(**row) for row in rows}
+    known = {row["node"]: Node(*row) for row in rows}
     return [
         known.get(row["node"]) or Node(row["node"], None, row["name_id"], row["item_id"], row["batch_no"])
         for row in scope
