@@ -1,5 +1,6 @@
 """How this system connects to Kafka: one place for the client settings that decide whether messages can be lost."""
 
+import asyncio
 import ssl
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,10 @@ from delivery.settings import Settings
 
 _MAX_POLL_MS = 3_600_000
 _REBALANCE_MS = 30_000
+_FLUSH_SECONDS = 3
+
+LARGEST_REQUEST = 1_000_000
+"""Bytes of one record, and of one batch, that we send; brokers take 1 MiB unless told otherwise."""
 
 
 def _connection(settings: Settings, client: str) -> dict[str, Any]:
@@ -66,7 +71,8 @@ async def open_producer(settings: Settings, *, client: str) -> AIOKafkaProducer:
         enable_idempotence=True,
         acks="all",
         linger_ms=0,
-        max_batch_size=262_144,
+        max_batch_size=LARGEST_REQUEST,
+        max_request_size=LARGEST_REQUEST,
         request_timeout_ms=15_000,
         **_connection(settings, client),
     )
@@ -76,6 +82,17 @@ async def open_producer(settings: Settings, *, client: str) -> AIOKafkaProducer:
         await producer.stop()
         raise
     return producer
+
+
+async def close_producer(producer: AIOKafkaProducer) -> None:
+    """Stop a producer; what it cannot send within three seconds is given up, for the outbox still has it."""
+    try:
+        async with asyncio.timeout(_FLUSH_SECONDS):
+            await producer.stop()
+    except TimeoutError:
+        # `stop` waits for the brokers for as long as it takes; these are the steps behind that wait.
+        await producer.client.close()
+        await producer._sender.close()
 
 
 async def create_topics(settings: Settings, topics: Sequence[TopicLike], *, client: str) -> list[str]:

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import asyncpg
@@ -11,9 +12,10 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from delivery.database import columns
 from delivery.envelope import Envelope
 from delivery.failures import is_slow_down
-from delivery.kafka import open_producer
+from delivery.kafka import LARGEST_REQUEST, close_producer, open_producer
 from delivery.outbox import CHANNEL
 from delivery.settings import Settings
 from delivery.telemetry import Metrics, Pulses
@@ -24,13 +26,21 @@ _ROWS = 1_000
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('batchwise.relay'))"
 _IDLE_SECONDS = 1.0
 _TAKE_OVER_SECONDS = 0.5
+_PATIENCE_SECONDS = 2.0
+_STARTING_SECONDS = 45.0
+_REFUSED_SECONDS = 30.0
+_PULSE_SECONDS = 60.0
+_ROW_OVERHEAD = 600
+"""Bytes of one record besides key and body, at most about: its headers and its frame."""
 
 
 class Relay:
     """One of a service's relays is active: the one that holds an advisory lock on its own connection.
 
     A send whose outcome is unknown is sent again from the first row that is still in the outbox; receivers drop what
-    they have by its event id. Rows are sent in `id` order, which is commit order for each key.
+    they have by its event id. Rows are sent in `id` order, which is commit order for each key; a row is never on its
+    way while an earlier one of its partition may still fail. What the brokers refuse (too large for the topic, say)
+    holds up its own key alone, and is tried again every half minute.
     """
 
     def __init__(self, settings: Settings, *, service: str, role: str, metrics: Metrics, pulses: Pulses) -> None:
@@ -41,6 +51,8 @@ class Relay:
         self._pulses = pulses
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._one_by_one = False
+        self._refused: dict[tuple[str, str], float] = {}
         self.problem: str | None = "not started"
 
     def wake(self) -> None:
@@ -56,7 +68,7 @@ class Relay:
         """Relay until stopped, through every outage."""
         delay = 0.1
         while not self._stopping.is_set():
-            self._pulses.beat("relay", within=60)
+            self._beat()
             try:
                 await self._connected()
                 delay = 0.1
@@ -69,6 +81,9 @@ class Relay:
                 delay = min(delay * 2, 2.0)
         self._metrics.relay_active.set(0)
         self._pulses.forget("relay")
+
+    def _beat(self) -> None:
+        self._pulses.beat("relay", within=_PULSE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -89,18 +104,19 @@ class Relay:
         try:
             while not await connection.fetchval(_LOCK):
                 self.problem = None
-                self._pulses.beat("relay", within=60)
+                self._beat()
                 await self._pause(_TAKE_OVER_SECONDS)
                 if self._stopping.is_set():
                     return
             await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
-            producer = await open_producer(self._settings, client=f"{self._service}-relay")
+            async with asyncio.timeout(_STARTING_SECONDS):
+                producer = await open_producer(self._settings, client=f"{self._service}-relay")
             try:
                 self._metrics.relay_active.set(1)
                 self.problem = None
                 await self._relay(connection, producer)
             finally:
-                await producer.stop()
+                await close_producer(producer)
         finally:
             with contextlib.suppress(Exception):
                 await connection.close(timeout=2)
@@ -108,32 +124,85 @@ class Relay:
     async def _relay(self, connection: "asyncpg.Connection[asyncpg.Record]", producer: AIOKafkaProducer) -> None:
         while True:
             self._woken.clear()
-            self._pulses.beat("relay", within=60)
-            rows = await connection.fetch("SELECT * FROM delivery.outbox ORDER BY id LIMIT $1", _ROWS)
+            self._beat()
+            self._try_refused_again()
+            rows = await connection.fetch(
+                """
+                SELECT * FROM delivery.outbox
+                WHERE (topic, key) NOT IN (SELECT * FROM unnest($2::text[], $3::text[]))
+                ORDER BY id LIMIT $1
+                """
+                if self._refused
+                else "SELECT * FROM delivery.outbox ORDER BY id LIMIT $1",
+                _ROWS,
+                *(columns(self._refused, 2) if self._refused else ()),
+            )
             if rows:
-                await self._send(producer, rows)
-                await connection.execute(
-                    "DELETE FROM delivery.outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows]
-                )
-                self._metrics.sent.inc(len(rows))
+                for together in [[row] for row in rows] if self._one_by_one else _windows(rows):
+                    await self._send(producer, together)
+                    await connection.execute(
+                        "DELETE FROM delivery.outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in together]
+                    )
+                    self._metrics.sent.inc(len(together))
+                self._one_by_one = False
             elif self._stopping.is_set():
                 return
             else:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), _IDLE_SECONDS)
 
+    def _try_refused_again(self) -> None:
+        now = time.monotonic()
+        again = [lane for lane, since in self._refused.items() if now - since > _REFUSED_SECONDS]
+        for lane in again:
+            del self._refused[lane]
+        self._one_by_one = self._one_by_one or bool(again)
+        self._metrics.relay_refused.set(len(self._refused))
+
     async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> None:
-        """Hand over all rows in order, then wait until the brokers have every one."""
-        sent = [
-            await producer.send(
-                self._settings.topic_prefix + row["topic"],
-                value=row["body"],
-                key=row["key"].encode(),
-                headers=self._envelope(row).headers(),
-            )
-            for row in rows
-        ]
-        await asyncio.gather(*sent)
+        """Hand over rows in order, then wait until the brokers have every one.
+
+        When the brokers refuse something, rows go one by one from then on, to find which: the next producer (a refusal
+        ends the sequence of this one) leaves out its key.
+        """
+        try:
+            # Known topics make the loop below run without a pause, so that a partition's rows are one batch: it is
+            # taken or refused as a whole, and no row overtakes an earlier one that failed.
+            for topic in {row["topic"] for row in rows}:
+                await producer.partitions_for(self._settings.topic_prefix + topic)
+            waiting = [
+                await producer.send(
+                    self._settings.topic_prefix + row["topic"],
+                    value=row["body"],
+                    key=row["key"].encode(),
+                    headers=self._envelope(row).headers(),
+                )
+                for row in rows
+            ]
+            await self._confirmed(waiting)
+        except KafkaError as error:
+            if not is_slow_down(error):
+                if len(rows) == 1:
+                    self._refused[rows[0]["topic"], rows[0]["key"]] = time.monotonic()
+                    _log.error("the brokers refuse an announcement: its key waits", id=rows[0]["id"], error=repr(error))
+                self._one_by_one = True
+            raise
+
+    async def _confirmed(self, sent: Sequence["asyncio.Future[Any]"]) -> None:
+        """Wait for the brokers, however long they are away: that is no reason to restart. Raises the first failure."""
+        waiting: set[asyncio.Future[Any]] = set(sent)
+        while True:
+            _, waiting = await asyncio.wait(waiting, timeout=_PATIENCE_SECONDS)
+            self._beat()
+            if not waiting:
+                break
+            self.problem = f"the brokers have not confirmed {len(waiting)} announcements yet"
+            if self._stopping.is_set():
+                raise TimeoutError(self.problem)
+        self.problem = None
+        failures = [error for each in sent if (error := each.exception()) is not None]
+        if failures:
+            raise failures[0]
 
     def _envelope(self, row: Any) -> Envelope:
         return Envelope(
@@ -147,3 +216,17 @@ class Relay:
             actor=row["actor"],
             traceparent=row["traceparent"],
         )
+
+
+def _windows(rows: Sequence[Any]) -> Iterator[list[Any]]:
+    """Rows in order, in pieces that fit into one batch even if all are of one partition."""
+    window: list[Any] = []
+    size = 0
+    for row in rows:
+        bytes_of_row = len(row["body"]) + len(row["key"]) * 4 + _ROW_OVERHEAD
+        if window and size + bytes_of_row > LARGEST_REQUEST:
+            yield window
+            window, size = [], 0
+        window.append(row)
+        size += bytes_of_row
+    yield window

@@ -42,6 +42,9 @@ class Metrics:
         self.chunk_seconds = Histogram("delivery_chunk_seconds", "Time of a chunk.", buckets=_SECONDS, registry=r)
         self.retries = Counter("delivery_retries", "Transactions tried again, by why.", ["why"], registry=r)
         self.relay_active = Gauge("delivery_relay_active", "1 where this process is the relay.", registry=r)
+        self.relay_refused = Gauge(
+            "delivery_relay_refused_keys", "Keys that wait since the brokers refuse an announcement.", registry=r
+        )
         self.consumer_stopped = Gauge("delivery_consumer_stopped", "1 when too many were parked in a row.", registry=r)
         self.command_group = Histogram(
             "delivery_command_group", "Commands per transaction.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=r

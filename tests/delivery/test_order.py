@@ -1,8 +1,13 @@
 """Order per key is kept end to end: several producers, two relays, chunks that are retried, members that leave."""
 
 import asyncio
+import json
 import time
 import uuid
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from tests.delivery.playground import Here, Playground, until
 from tests.delivery.toy import app as toy
@@ -90,6 +95,51 @@ async def test_a_graceful_stop_finishes_the_chunk_and_hands_over_in_under_a_seco
     assert stopped < 1.0, f"the stop took {stopped:.2f} s"
     assert {name: await place.seen(name) for name in names} == {name: list(range(51)) for name in names}
     assert "could not be acknowledged" not in leaving.log.read_text(), "the chunk was acknowledged before the hand-over"
+
+
+async def test_what_the_brokers_refuse_holds_up_its_own_key_and_is_not_overtaken(
+    place: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("delivery.relay._REFUSED_SECONDS", 1.0)
+    await _limit_announcements(place, bytes_at_most=150_000)
+    await _announce(place, ("a", 1, 200_000), ("b", 1, 10), ("a", 2, 100_000), ("c", 1, 10), ("a", 3, 10))
+    async with place.here() as here:
+
+        async def only_one_key_waits() -> bool:
+            rows = await place.sql.fetch("SELECT key, count(*) FROM delivery.outbox GROUP BY key")
+            return [tuple(row) for row in rows] == [("a", 3)]
+
+        await until(only_one_key_waits)
+        assert await place.announced() == {"b": [1], "c": [1]}
+        await until(lambda: here.metric("delivery_relay_refused_keys"))
+        assert await here.waits_for() == {}, "one key that waits does not make the service unready"
+        await _limit_announcements(place, bytes_at_most=1_000_000)
+        await place.counted(0)
+    assert await place.announced() == {"a": [1, 2, 3], "b": [1], "c": [1]}
+
+
+async def _limit_announcements(place: Playground, *, bytes_at_most: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=place.settings.kafka_bootstrap_servers)
+    await admin.start()
+    topic = place.settings.topic_prefix + toy.COUNTS.name
+    limit = {"max.message.bytes": str(bytes_at_most)}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=limit)])
+    await admin.close()
+
+
+async def _announce(place: Playground, *announcements: tuple[str, int, int]) -> None:
+    """Put (name, n, bytes of padding) in the outbox, as a commit would."""
+    for name, n, size in announcements:
+        await place.sql.execute(
+            """
+            INSERT INTO delivery.outbox (topic, key, event_id, event_type, said_at, correlation_id, body)
+            VALUES ($1, $2, $3, 'toy.Counted', now(), 'test', $4)
+            """,
+            toy.COUNTS.name,
+            name,
+            uuid.uuid4(),
+            json.dumps({"name": name, "n": n, "padding": "x" * size}).encode(),
+        )
 
 
 async def _relay_holds_its_lock(place: Playground, count: int) -> bool:
