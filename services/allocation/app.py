@@ -2,6 +2,15 @@
 
 from contracts.topics import TOPICS
 from delivery import Service
+from services.allocation.api import router
+from services.allocation.commands import (
+    cancel_demands,
+    dispatch_shipments,
+    make_shipments,
+    raise_demands,
+    replan_demands,
+    scan_picks,
+)
 from services.allocation.handlers import (
     follow_stock,
     learn_customers,
@@ -16,4 +25,6 @@ service = Service(
     package="services.allocation",
     topics=TOPICS,
     hears=(promise_stock, withdraw_demands, follow_stock, learn_items, learn_customers),
+    does=(raise_demands, cancel_demands, replan_demands, scan_picks, make_shipments, dispatch_shipments),
+    routers=(router,),
 )
