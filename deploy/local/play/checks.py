@@ -112,10 +112,10 @@ def _added(rows: Any) -> Quantities:
 
 async def _shelves(scene: Scene) -> dict[str, list[dict[str, Any]]]:
     """Allocation's shelf of each item."""
-    answers = await at_once(
-        scene.world.get("allocation", f"/items/{item_id}/availability") for item_id in scene.given.items
+    shelves = await at_once(
+        scene.world.all("allocation", f"/items/{item_id}/availability") for item_id in scene.given.items
     )
-    return {item_id: answer["batches"] for item_id, answer in zip(scene.given.items, answers, strict=True)}
+    return dict(zip(scene.given.items, shelves, strict=True))
 
 
 async def _promises_are_covered(scene: Scene) -> Finding:

@@ -54,9 +54,21 @@ async def promisable(scene: Scene) -> None:
     items = {one.item.item_id for one in scene.given.wanted}
 
     async def heard(item_id: str) -> bool:
-        shelf = await scene.world.get("allocation", f"/items/{item_id}/availability")
-        stock = await scene.world.get("inventory", f"/sequence/{item_id}")
-        return bool(shelf["inventory_sequence"] == stock["sequence"])
+        names = ("batch_id", "site_id", "location_id", "quality")
+        stock, shelf = await asyncio.gather(
+            scene.world.all("inventory", "/stock", item_id=item_id),
+            scene.world.all("allocation", f"/items/{item_id}/availability"),
+        )
+        there = {tuple(row[name] for name in names): (Decimal(row["quantity"]), bool(row["holds"])) for row in stock}
+        known = {
+            tuple(row[name] for name in names): (
+                Decimal(row["on_hand"]),
+                any(why.startswith("held") for why in row["why_not"]),
+            )
+            for row in shelf
+            if Decimal(row["on_hand"])
+        }
+        return there == known
 
     async def ask() -> bool:
         return all(await at_once(heard(item_id) for item_id in items))
@@ -82,7 +94,7 @@ async def _explain(scene: Scene, reference: str) -> None:
     rows = [
         (
             row["batch_no"],
-            str(row["sort_keys"].get("expires_on") or "–"),
+            str(row["sort_keys"].get("use_by") or "–"),
             number(Decimal(row["taken"]) + Decimal(row["not_taken"])),
             number(row["taken"]) if Decimal(row["taken"]) else "–",
             "first to expire of those it may have" if row["reason"] is None else row["reason"],
