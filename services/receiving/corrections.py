@@ -32,7 +32,7 @@ async def correct_dates(work: Work, commands: Sequence[CorrectDates]) -> Sequenc
     await work.lock(batch.item_id for batch in (await store.batches(wanted)).values())
     batches = await store.batches(wanted)
     items = await store.items({batch.item_id for batch in batches.values()})
-    today = receiving_settings().latest_day(work.now)
+    today = receiving_settings().latest_day_at(None, work.now)
     changes = Changes()
     answers = []
     for command in commands:

@@ -170,6 +170,7 @@ def _receive(
     received_at = command.received_at or work.now
     terms = Terms(
         on=settings.day_at(command.site_id, received_at),
+        latest=settings.latest_day_at(command.site_id, received_at),
         may_accept_short_life=bool(person.roles & MAY_ACCEPT_SHORT_LIFE),
         over_receipt_percent=settings.over_receipt_percent,
     )

@@ -21,6 +21,10 @@ BUILT_IN_SCANNERS: Mapping[str, ScannerProfile] = {
 """`exact` repairs nothing; `spelled-out` is for devices that send the four characters `<GS>`."""
 
 
+_FURTHEST_EAST = dt.timezone(dt.timedelta(hours=14))
+"""Where a day begins first."""
+
+
 class Scanner(BaseModel):
     """What one kind of device does to its scans, as a setting."""
 
@@ -44,7 +48,10 @@ class ReceivingSettings(BaseSettings):
     over_receipt_percent: Decimal = Field(
         default=Decimal(10), ge=0, le=1000, description="How much more than expected is accepted."
     )
-    default_time_zone: str = Field(default="UTC", description="Where a site is not named in SITE_TIME_ZONES.")
+    default_time_zone: str = Field(
+        default="",
+        description="Of sites that SITE_TIME_ZONES does not name. Empty: the offset that a time is given with.",
+    )
     site_time_zones: dict[str, str] = Field(
         default_factory=dict, description='Whose midnight ends a day at which site: {"HRB-1": "Asia/Shanghai"}.'
     )
@@ -65,7 +72,7 @@ class ReceivingSettings(BaseSettings):
     @classmethod
     def _is_a_zone(cls, name: str) -> str:
         try:
-            ZoneInfo(name)
+            ZoneInfo(name or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"{name!r} is no time zone of the IANA database, such as Asia/Shanghai") from None
         return name
@@ -73,8 +80,9 @@ class ReceivingSettings(BaseSettings):
     @field_validator("site_time_zones")
     @classmethod
     def _are_zones(cls, zones: dict[str, str]) -> dict[str, str]:
-        for name in zones.values():
-            cls._is_a_zone(name)
+        for site_id, name in zones.items():
+            if not cls._is_a_zone(name):
+                raise ValueError(f"the time zone of site {site_id!r} is empty: leave the site out instead")
         return zones
 
     @property
@@ -92,13 +100,21 @@ class ReceivingSettings(BaseSettings):
         return {**BUILT_IN_SCANNERS, **named}
 
     def day_at(self, site_id: str, moment: dt.datetime) -> dt.date:
-        """Which day it is at a site."""
-        return moment.astimezone(ZoneInfo(self.site_time_zones.get(site_id, self.default_time_zone))).date()
+        """Which day it is at a site: by its time zone, else by the offset that the time was given with."""
+        zone = self._zone(site_id)
+        return (moment if zone is None else moment.astimezone(zone)).date()
 
-    def latest_day(self, moment: dt.datetime) -> dt.date:
-        """The day at the site where it is latest: what is not yet in the future everywhere."""
-        zones = {self.default_time_zone, *self.site_time_zones.values()}
-        return max(moment.astimezone(ZoneInfo(name)).date() for name in zones)
+    def latest_day_at(self, site_id: str | None, moment: dt.datetime) -> dt.date:
+        """The day that nobody at the site is past: what is later lies in the future there, whatever its time zone.
+
+        Without a site, at any of them.
+        """
+        zone = None if site_id is None else self._zone(site_id)
+        return moment.astimezone(zone or _FURTHEST_EAST).date()
+
+    def _zone(self, site_id: str) -> ZoneInfo | None:
+        name = self.site_time_zones.get(site_id, self.default_time_zone)
+        return ZoneInfo(name) if name else None
 
 
 @lru_cache(maxsize=1)

@@ -206,9 +206,11 @@ def _batch_for(
                 409, "batch_no_taken", f"batch number {number!r} of item {conflict.item_id!r} exists: choose another"
             )
         batch = Batch(new_id(), conflict.item_id, facts)
-    on = receiving_settings().day_at(conflict.site_id, conflict.arrival.received_at)
-    if item is not None and (problem := settled_problem(batch.facts, item, on, conflict.arrival.origin)) is not None:
-        return Refusal(409, problem.code, problem.text)
+    if item is not None:
+        settings, arrived = receiving_settings(), conflict.arrival.received_at
+        on, latest = settings.day_at(conflict.site_id, arrived), settings.latest_day_at(conflict.site_id, arrived)
+        if (problem := settled_problem(batch.facts, item, on, latest, conflict.arrival.origin)) is not None:
+            return Refusal(409, problem.code, problem.text)
     if decision is ConflictDecision.CORRECT_EXISTING:
         changes.corrected.append(batch)
         desk.batches[batch.batch_id] = batch

@@ -24,7 +24,7 @@ from services.receiving.domain.reasons import Reason
 TODAY = dt.date(2026, 3, 2)
 MILK = Item("WMP-25", "Milk powder", "KGM", {"BX": Fraction(25)}, shelf_life_days=546)
 DAIRY = Partner("S-1", supplies=True, active=True)
-TERMS = Terms(on=TODAY, may_accept_short_life=False, over_receipt_percent=Decimal(10))
+TERMS = Terms(on=TODAY, latest=TODAY, may_accept_short_life=False, over_receipt_percent=Decimal(10))
 
 DATES = st.dates(min_value=dt.date(2026, 1, 1), max_value=dt.date(2026, 1, 4))
 FACTS = st.builds(

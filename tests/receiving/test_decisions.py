@@ -233,7 +233,7 @@ async def test_quality_corrects_dates_with_a_reason_and_the_earlier_ones_stay_re
     assert (str(said.before.expires_on), str(said.after.expires_on)) == ("2027-08-20", "2027-08-10")
     assert (await at.post(path, body, role="quality")).json()["code"] == "nothing_changed"
     assert (await at.post(path, {"reason": "x"}, role="quality")).json()["code"] == "no_date"
-    late = {"manufactured_on": "2026-03-03", "reason": "x"}
+    late = {"manufactured_on": "2026-03-04", "reason": "x"}
     assert (await at.post(path, late, role="quality")).json()["code"] == "manufactured_in_future"
 
     retest = {"expires_on": "2027-12-31", "source": "retest", "reason": "Re-tested"}

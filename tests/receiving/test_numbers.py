@@ -143,5 +143,14 @@ async def test_a_day_ends_at_the_sites_midnight(at: Running, monkeypatch: pytest
     at.clock.at = at.clock.at.replace(hour=17)  # 1 a.m. on 3 March in Harbin
     answer = await receive(at, line(batch_no=None, number_batch=True))
     assert answer["lines"][0]["batch_no"] == "20260303-001-S-0117"
-    expires_yesterday = {"expires_on": "2026-03-02"}
-    assert codes(await receive_one(at, **expires_yesterday))[0] == "expired"
+    assert codes(await receive_one(at, expires_on="2026-03-02"))[0] == "expired"
+    assert codes(await receive_one(at, manufactured_on="2026-03-04")) == ["manufactured_in_future"]
+
+
+async def test_without_a_time_zone_the_offset_of_the_time_counts_and_nothing_made_today_is_refused(at: Running) -> None:
+    at.clock.at = at.clock.at.replace(hour=17)
+    wish = line(batch_no=None, number_batch=True, manufactured_on="2026-03-03", expires_on=None)
+    given = await receive(at, wish, received_at="2026-03-03T00:30:00+08:00")
+    assert given["lines"][0]["batch_no"] == "20260303-001-S-0117"
+    now = await receive(at, wish)
+    assert (now["lines"][0]["outcome"], now["lines"][0]["batch_no"]) == ("received", "20260302-001-S-0117")

@@ -99,7 +99,7 @@ async def test_when_no_line_can_be_received_the_problem_names_every_line_and_not
         ({"supplier_id": "S-9"}, "unknown_supplier"),
         ({"supplier_id": SHOP}, "not_a_supplier"),
         ({"manufactured_on": None}, "manufacture_date_missing"),
-        ({"manufactured_on": "2026-03-03"}, "manufactured_in_future"),
+        ({"manufactured_on": "2026-03-04"}, "manufactured_in_future"),
         ({"unit": "PK", "quantity": "1"}, "not_exact"),
         ({"quantity": None}, "quantity_missing"),
         ({"scan": "]d2010690123456789317270820"}, "gs1_check_digit"),

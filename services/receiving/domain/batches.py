@@ -113,12 +113,12 @@ def with_computed_expiry(facts: Facts, item: Item) -> Facts:
     )
 
 
-def date_problems(facts: Facts, on: dt.date) -> list[Reason]:
-    """Dates that cannot be, seen from the day `on`."""
+def date_problems(facts: Facts, latest: dt.date) -> list[Reason]:
+    """Dates that cannot be, where no day is later than `latest` yet."""
     reasons = []
     made, expires = facts.manufactured_on, facts.expires_on
-    if made is not None and made > on:
-        reasons.append(Reason("manufactured_in_future", f"manufactured on {made}: today is {on}"))
+    if made is not None and made > latest:
+        reasons.append(Reason("manufactured_in_future", f"manufactured on {made}: today is {latest}"))
     if made is not None and expires is not None and expires < made:
         reasons.append(Reason("expires_before_manufacture", f"expires on {expires}, manufactured on {made}"))
     return reasons

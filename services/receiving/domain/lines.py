@@ -34,9 +34,13 @@ class Partner:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds when a line is judged: the day at the site, what the person may, how much too much is taken."""
+    """What holds when a line is judged: the day at the site, what the person may, how much too much is taken.
+
+    `latest` is the day that nobody at the site is past; it differs from `on` where the site's time zone is not known.
+    """
 
     on: dt.date
+    latest: dt.date
     may_accept_short_life: bool
     over_receipt_percent: Decimal
 
@@ -118,7 +122,7 @@ def judge(claim: Claim, item: Item | None, supplier: Partner | None, known: Sequ
         return Refused((*problems, existing))
     claimed = with_computed_expiry(filled(claimed, existing.facts) if existing else claimed, item)
     problems += _missing_dates(claimed, item)
-    problems += date_problems(claimed, terms.on)
+    problems += date_problems(claimed, terms.latest)
     short_life, life_problems = _life(claim, claimed, item, terms)
     problems += life_problems
     done = None if claim.expected is None else progress(claim.expected, quantity, item, terms.over_receipt_percent)
@@ -223,9 +227,9 @@ def _life(claim: Claim, facts: Facts, item: Item, terms: Terms) -> tuple[tuple[R
     return tuple(short), []
 
 
-def settled_problem(facts: Facts, item: Item, on: dt.date, origin: Origin) -> Reason | None:
+def settled_problem(facts: Facts, item: Item, on: dt.date, latest: dt.date, origin: Origin) -> Reason | None:
     """Why a conflict may not be settled with these facts, if it may not."""
-    if problems := [*_missing_dates(facts, item), *date_problems(facts, on)]:
+    if problems := [*_missing_dates(facts, item), *date_problems(facts, latest)]:
         return problems[0]
     if facts.expires_on is not None and origin is not Origin.CUSTOMER and has_expired(facts.expires_on, on):
         return Reason("expired", f"expired on {facts.expires_on}: today is {on}")
