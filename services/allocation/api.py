@@ -148,12 +148,12 @@ async def show_demand(demand_id: UUID, db: Reading, person: Reader) -> DemandVie
     if latest is not None:
         _, made = replay(latest["policy"], latest["inputs"])
         passed_over = [*passed_over_parts(made.passed_over)]
+    shares = await queries.shares(db, demand_id, ["promised", "picked", "dispatching"])
+    stopped = await queries.shares(db, demand_id, ["stopped"])
     return DemandView(
         **{name: row[name] for name in DemandView.model_fields if name in row},
-        shares=[
-            share_view(each) for each in await queries.shares(db, demand_id, ["promised", "picked", "dispatching"])
-        ],
-        stopped=[share_view(each) for each in await queries.shares(db, demand_id, ["stopped"])],
+        shares=[share_view(each) for each in shares],
+        stopped=[share_view(each) for each in stopped],
         passed_over=passed_over,
         plan_id=latest["plan_id"] if latest else None,
     )
@@ -171,7 +171,7 @@ async def explain_demand(demand_id: UUID, db: Reading, person: Reader) -> Explan
     kept = await queries.plan(db, demand_id=demand_id, decided=True)
     if kept is None:
         raise problem(404, "unknown_demand", f"there is no plan of a demand {demand_id}")
-    wanted, made = replay(kept["policy"], kept["inputs"])
+    _, made = replay(kept["policy"], kept["inputs"])
     return ExplanationView(
         demand_id=demand_id,
         plan_id=kept["plan_id"],
@@ -240,9 +240,7 @@ async def availability(
         items=[_available(row, today) for row in rows],
         next=None
         if last is None
-        else orjson.dumps(
-            [last["batch_no"], last["batch_id"], last["site_id"], last["location_id"], last["quality"]]
-        ).decode(),
+        else _next(last["batch_no"], last["batch_id"], last["site_id"], last["location_id"], last["quality"]),
     )
 
 
@@ -271,7 +269,7 @@ async def list_picks(
     last = rows[-1] if len(rows) == limit else None
     return Page(
         items=[pick_view(row) for row in rows],
-        next=None if last is None else orjson.dumps([last["site_id"], last["location_id"], last["pick_id"]]).decode(),
+        next=None if last is None else _next(last["site_id"], last["location_id"], last["pick_id"]),
     )
 
 
@@ -420,6 +418,10 @@ def _available(row: Any, today: dt.date) -> AvailabilityRow:
         promisable=0 if why_not else row["free"],
         why_not=why_not,
     )
+
+
+def _next(*keys: object) -> str:
+    return orjson.dumps([str(key) for key in keys]).decode()
 
 
 def _uuid_after(after: str | None) -> UUID | None:

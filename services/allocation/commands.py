@@ -168,13 +168,14 @@ async def replan_demands(work: Work, commands: Sequence[ReplanDemand]) -> Sequen
         for outcome in await serve(work, store, await store.demands(going), anyway=going)
     }
     waiting = await serve_waiting(work, store, shelves)
+    rows = await queries.demands_by_id(work.db, [*going])
     told: set[UUID] = set()
     for n, command in enumerate(commands):
         if n not in answers:
             outcome = outcomes[command.demand_id]
             says = [] if command.demand_id in told else outcome.events()
             told.add(command.demand_id)
-            answers[n] = Answer(promise_view(outcome, rows[command.demand_id]["shipped"]), 200, says)
+            answers[n] = Answer(promise_view(outcome, rows[command.demand_id]), 200, says)
     return _with_more(answers, [event for outcome in waiting for event in outcome.events()])
 
 
@@ -462,15 +463,11 @@ async def dispatch_shipments(work: Work, commands: Sequence[DispatchShipment]) -
     return [answers[n] for n in range(len(commands))]
 
 
-def promise_view(outcome: Outcome, shipped: Decimal = Decimal(0)) -> PromiseView:
-    """The promise of an outcome, as its caller gets it."""
+def promise_view(outcome: Outcome, row: Record | None = None) -> PromiseView:
+    """The promise of an outcome, as its caller gets it; `row` is the demand as it stands now, unless it is new."""
     told = outcome.events()[0]
     assert isinstance(told, DemandAllocated)  # noqa: S101
-    allocated = told.allocated
-    if not told.missing:
-        status = "allocated"
-    else:
-        status = "partly_allocated" if allocated or shipped else "short"
+    fresh = "allocated" if not told.missing else "partly_allocated" if told.allocated else "short"
     return PromiseView(
         demand_id=told.demand_id,
         reference=told.reference,
@@ -480,10 +477,10 @@ def promise_view(outcome: Outcome, shipped: Decimal = Decimal(0)) -> PromiseView
         unit=told.unit,
         strategy=told.strategy,
         needed_on=told.needed_on,
-        status=status,
+        status=row["status"] if row else fresh,
         wanted=told.wanted,
-        allocated=allocated,
-        shipped=shipped,
+        allocated=told.allocated,
+        shipped=row["shipped"] if row else Decimal(0),
         missing=told.missing,
         shares=[*told.shares],
         passed_over=[*told.passed_over],

@@ -840,8 +840,8 @@ class AllocationStore:
         """What was picked for these (customer, site) and is in no shipment yet, oldest pick first."""
         rows = await self._db.fetch(
             """
-            SELECT reservation.reservation_id, demand.demand_id, demand.customer_id, reservation.site_id, demand.item_id,
-                   reservation.batch_id, batch.batch_no, reservation.quantity, demand.unit
+            SELECT reservation.reservation_id, demand.demand_id, demand.customer_id, reservation.site_id,
+                   demand.item_id, reservation.batch_id, batch.batch_no, reservation.quantity, demand.unit
             FROM unnest($1::text[], $2::text[]) AS asked (customer_id, site_id)
             JOIN demand USING (customer_id, site_id)
             JOIN reservation ON reservation.demand_id = demand.demand_id

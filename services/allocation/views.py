@@ -4,12 +4,12 @@ import datetime as dt
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from contracts.allocation import PassedOver, PassedOverCode, Share
 from contracts.values import BatchNo, Code, Quantity, QuantityOrZero, Reference, Strategy, Text, Unit
 
-_EXAMPLE_DEMAND = {
+_EXAMPLE_DEMAND: dict[str, JsonValue] = {
     "reference": "SO-4711/10",
     "customer_id": "C-2041",
     "site_id": "HRB-1",

@@ -161,10 +161,10 @@ class Floor:
         self._keep(replace(claim, status=ClaimStatus.FREED, code="freed", reason=reason))
         self._add(claim.spot, claim.quantity)
 
-    def swap(self, mine: Claim, spot: Spot, others: Sequence[Claim]) -> Claim:
+    def swap(self, mine: Claim, spot: Spot, others: Sequence[Claim]) -> None:
         """Let `mine` have stock of another spot, and `others` (whole claims there) what it had; the rest is free stock.
 
-        Nothing is created or lost on either spot. The caller has seen that there is enough. Returns `mine` as it is now.
+        Nothing is created or lost on either spot. The caller has seen that there is enough.
         """
         exchanged = sum((claim.quantity for claim in others), Decimal(0))
         self._add(mine.spot, mine.quantity - exchanged)
@@ -172,10 +172,8 @@ class Floor:
         for claim in others:
             self._keep(replace(claim, spot=mine.spot))
             self.refreshed.add(claim.demand_id)
-        moved = replace(mine, spot=spot)
-        self._keep(moved)
+        self._keep(replace(mine, spot=spot))
         self.refreshed.add(mine.demand_id)
-        return moved
 
     def part_of(self, claim: Claim, quantity: Decimal) -> Claim:
         """A part of a claim, of the same kind; what remains keeps its id. The claim itself when it is all of it."""
