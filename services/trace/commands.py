@@ -1,7 +1,7 @@
 """What people do to recalls: open, lift a batch out, close."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from contracts.event import Event
@@ -10,7 +10,6 @@ from delivery import Answer, Refusal, Work, does, new_id
 from services.trace.domain.custody import plain
 from services.trace.domain.genealogy import Direction
 from services.trace.domain.recalls import fingerprint, scope_of
-from services.trace.domain.sentences import detail_of
 from services.trace.queries import (
     Node,
     find_genealogy,
@@ -23,7 +22,7 @@ from services.trace.queries import (
     open_recall_of,
 )
 from services.trace.scopes import joinings, own_lines, recalled
-from services.trace.store import Told, TraceStore
+from services.trace.store import TraceStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,7 @@ class OpenRecall:
     batch_no: str | None
     reason: str
     preview_hash: str | None
+    drill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ async def _open(work: Work, command: OpenRecall) -> Answer:
     if isinstance(seed, Answer):
         return seed
     already = await open_recall_of(work.db, seed.node)
-    if already is not None:
+    if already is not None and not command.drill:
         detail = f"batch {seed.batch_no!r} of item {seed.item_id!r} has an open recall already: {already}"
         return Refusal(409, "already_open", detail)
     found = await find_genealogy(work.db, [seed], Direction.DOWN)
@@ -95,8 +95,10 @@ async def _open(work: Work, command: OpenRecall) -> Answer:
         )
         return Refusal(409, "scope_changed", detail)
     recall_id = new_id()
-    await store.open_recall(recall_id, seed.node, seed.item_id, seed.batch_no, command.reason, now, actor)
-    await store.join(joinings(recall_id, scope, found, now, seeds={seed.node}))
+    await store.open_recall(
+        recall_id, seed.node, seed.item_id, seed.batch_no, command.reason, now, actor, drill=command.drill
+    )
+    await store.join(joinings(recall_id, scope, found, now, seeds={seed.node}, drill=command.drill))
     opened = RecallOpened(
         recall_id=recall_id,
         item_id=seed.item_id,
@@ -111,11 +113,13 @@ async def _open(work: Work, command: OpenRecall) -> Answer:
         for reached in scope
         if found.nodes[reached.node].batch_id is not None
     ]
-    says: list[Event] = [opened, *said]
+    # Of a drill nobody is told, and nothing has happened to its batches.
+    says: list[Event] = [] if command.drill else [opened, *said]
     await store.tell(own_lines(says, now, actor=actor))
     body = {
         "recall_id": str(recall_id),
         "status": "open",
+        "drill": command.drill,
         "batch_id": str(seed.node),
         "item_id": seed.item_id,
         "batch_no": seed.batch_no,
@@ -159,9 +163,9 @@ async def _lift(work: Work, command: LiftBatch) -> Answer:
         reason=command.reason,
         lifted_at=now,
     )
-    await store.tell(own_lines([lifted], now, actor=work.cause(command).actor))
     # A batch that was never said to be recalled has no hold to be lifted: nothing is said of it now either.
     says = [lifted] if row["said_at"] is not None else []
+    await store.tell(own_lines(says, now, actor=work.cause(command).actor))
     left = sum(other["lifted_at"] is None for other in scope.values()) - 1
     body = {
         "recall_id": str(command.recall_id),
@@ -205,24 +209,16 @@ async def _close(work: Work, command: CloseRecall) -> Answer:
     ]
     await store.close_recall(command.recall_id, command.reason, now, actor)
     closed = RecallClosed(recall_id=command.recall_id, item_id=recall["item_id"], reason=command.reason, closed_at=now)
-    told = own_lines([closed], now, actor=actor)
+    says = [] if recall["drill"] else [closed]
     # The event names an item only; in the timeline it belongs to the batch that was recalled.
-    seed_line = Told(
-        recall["seed"],
-        now,
-        now,
-        None,
-        closed.event_type,
-        actor,
-        told[0].sentence,
-        detail_of(closed, recall["seed"]),
-    )
-    await store.tell([seed_line])
+    await store.tell(replace(line, subject=recall["seed"]) for line in own_lines(says, now, actor=actor))
     body = {
         "recall_id": str(command.recall_id),
         "status": "closed",
+        "drill": recall["drill"],
         "closed_at": now.isoformat(),
         "closed_by": actor,
+        "took_seconds": (now - recall["opened_at"]).total_seconds(),
         "unaccounted": unaccounted,
     }
-    return Answer(body, 200, [closed])
+    return Answer(body, 200, says)

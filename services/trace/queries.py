@@ -627,13 +627,14 @@ async def find_timeline(
 
 
 async def recalls_touched(db: Connection, names: Collection[UUID]) -> list[Row]:
-    """Open recalls whose scope has one of these names and was not lifted from it."""
+    """Open recalls, no drills, whose scope has one of these names and did not lift it."""
     return list(
         await db.fetch(
             """
             SELECT recall.*
             FROM recall
             WHERE closed_at IS NULL
+              AND NOT drill
               AND EXISTS (SELECT FROM recall_batch
                           WHERE recall_batch.recall_id = recall.recall_id
                             AND recall_batch.name_id = ANY($1) AND recall_batch.lifted_at IS NULL)
@@ -650,8 +651,10 @@ async def find_recall(db: Connection, recall_id: UUID) -> Row | None:
 
 
 async def open_recall_of(db: Connection, seed: UUID) -> UUID | None:
-    """The open recall of a seed, if there is one."""
-    found: UUID | None = await db.fetchval("SELECT recall_id FROM recall WHERE seed = $1 AND closed_at IS NULL", seed)
+    """The open recall of a seed, if there is one; a drill is none."""
+    found: UUID | None = await db.fetchval(
+        "SELECT recall_id FROM recall WHERE seed = $1 AND closed_at IS NULL AND NOT drill", seed
+    )
     return found
 
 

@@ -75,11 +75,14 @@ class PreviewRecall(Seed):
 
 
 class RaiseRecall(Seed):
-    """Recall this batch and everything made from it."""
+    """Recall this batch and everything made from it, or practise that."""
 
     reason: Text = Field(examples=["Moisture 3.9 %, the limit is 3.5 %"])
     preview_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         default=None, description="Of the preview that was looked at: refused (409) if the scope has changed since."
+    )
+    drill: bool = Field(
+        default=False, description="Practise: the scope is frozen, timed and accounted for; nobody is told."
     )
 
 
@@ -156,8 +159,12 @@ async def open_recall(body: RaiseRecall, at: Annotated[Desk, Depends(desk("quali
 
     Batches that production names and nobody has registered yet are in the scope, and recalled when they are. What is
     made from the scope while the recall is open joins it.
+
+    A `drill` holds nothing and revokes nothing: it shows how long it takes to find everything, from opening to closing.
     """
-    return await at.do(OpenRecall(body.batch_id, body.item_id, body.batch_no, body.reason, body.preview_hash))
+    return await at.do(
+        OpenRecall(body.batch_id, body.item_id, body.batch_no, body.reason, body.preview_hash, body.drill)
+    )
 
 
 @router.get("/recalls", response_model=views.RecallPage, dependencies=[Depends(requires(*READERS))])
@@ -220,7 +227,7 @@ async def recall(recall_id: SomeRecall, db: Db) -> Response:
                 "batches": progress.batches,
                 "held": progress.held,
                 "to_hold": progress.to_hold,
-                "waiting_for_registration": sum(member["said_at"] is None for member, _ in in_scope),
+                "waiting_for_registration": sum(node.batch_id is None for _, node in in_scope),
                 "lifted": len(scope) - len(in_scope),
                 "all_held_after_ms": progress.all_held_after_ms,
                 "reservations_revoked": len({revoked["reservation_id"] for revoked in revocations}),

@@ -45,9 +45,15 @@ async def extend_recalls(db: Connection, names: Collection[UUID], now: dt.dateti
 
 
 def joinings(
-    recall_id: UUID, scope: Sequence[Reached], found: Found, now: dt.datetime, *, seeds: Collection[UUID] = ()
+    recall_id: UUID,
+    scope: Sequence[Reached],
+    found: Found,
+    now: dt.datetime,
+    *,
+    seeds: Collection[UUID] = (),
+    drill: bool = False,
 ) -> list[Joining]:
-    """Reached nodes as rows of a scope; one that is not registered yet waits unsaid."""
+    """Reached nodes as rows of a scope; one that is not registered yet waits unsaid, and in a drill all do."""
     return [
         Joining(
             recall_id=recall_id,
@@ -59,7 +65,7 @@ def joinings(
             depth=reached.depth,
             ruled_out_by_time=reached.ruled_out_by_time,
             joined_at=now,
-            said_at=now if node.batch_id is not None else None,
+            said_at=now if node.batch_id is not None and not drill else None,
         )
         for reached in scope
         for node in [found.nodes[reached.node]]

@@ -92,7 +92,7 @@ class TraceStore:
         recalls is committed in the order of the outbox. Both locks are taken in this order by everybody.
         """
         await self._db.execute("SELECT pg_advisory_xact_lock_shared($1)", _GENEALOGY_GROWS)
-        if not await self._db.fetchval("SELECT EXISTS (SELECT FROM recall WHERE closed_at IS NULL)"):
+        if not await self._db.fetchval("SELECT EXISTS (SELECT FROM recall WHERE closed_at IS NULL AND NOT drill)"):
             return False
         await self._db.execute("SELECT pg_advisory_xact_lock($1)", _SCOPES_CHANGE)
         return True
@@ -573,13 +573,22 @@ class TraceStore:
     # --- recalls
 
     async def open_recall(
-        self, recall_id: UUID, seed: UUID, item_id: str, batch_no: str, reason: str, at: dt.datetime, by: str
+        self,
+        recall_id: UUID,
+        seed: UUID,
+        item_id: str,
+        batch_no: str,
+        reason: str,
+        at: dt.datetime,
+        by: str,
+        *,
+        drill: bool,
     ) -> None:
         """Keep a recall. The unique index on open seeds is the last guard against opening one twice."""
         await self._db.execute(
             """
-            INSERT INTO recall (recall_id, seed, item_id, batch_no, reason, opened_at, opened_by)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            INSERT INTO recall (recall_id, seed, item_id, batch_no, reason, opened_at, opened_by, drill)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
             """,
             recall_id,
             seed,
@@ -588,6 +597,7 @@ class TraceStore:
             reason,
             at,
             by,
+            drill,
         )
 
     async def join(self, joining: Iterable[Joining]) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.values import PlaceKind
-from services.trace.domain.custody import Account, Flow, Spot, plain
+from services.trace.domain.custody import Account, Flow, Spot, percent_of, plain
 from services.trace.domain.genealogy import Branch, Direction, Edge, Walk
 from services.trace.domain.recalls import Reached
 from services.trace.queries import Found, Node, Row, Standing, Totals
@@ -307,6 +307,9 @@ class UnitTotals(Shape):
     scrapped: Amount
     adjusted: Amount
     unaccounted: Amount
+    percent_accounted: Amount | None = Field(
+        description="Every batch's difference counts, also where another batch has it the other way round."
+    )
 
 
 class ScopeTotals(Shape):
@@ -334,6 +337,7 @@ class RecallOpenedView(Shape):
 
     recall_id: UUID
     status: str
+    drill: bool
     batch_id: UUID
     item_id: str
     batch_no: str
@@ -349,6 +353,7 @@ class RecallRow(Shape):
 
     recall_id: UUID
     status: str = Field(examples=["open"])
+    drill: bool
     batch_id: UUID
     item_id: str
     batch_no: str
@@ -358,6 +363,7 @@ class RecallRow(Shape):
     opened_by: str
     closed_at: AwareDatetime | None
     close_reason: str | None
+    took_seconds: float | None = Field(description="From the opening to the closing.")
 
 
 class RecallPage(Shape):
@@ -433,8 +439,10 @@ class RecallClosedView(Shape):
 
     recall_id: UUID
     status: str
+    drill: bool
     closed_at: AwareDatetime
     closed_by: str
+    took_seconds: float = Field(description="From the opening to the closing: the result of a drill.")
     unaccounted: list[UnaccountedView]
 
 
@@ -601,11 +609,15 @@ def account_view(account: Account, unit: str | None) -> Filled:
         "sent_back": plain(account.sent_back),
         "elsewhere": plain(account.elsewhere),
         "unaccounted": plain(account.unaccounted),
-        "percent_accounted": None if account.percent is None else str(account.percent),
+        "percent_accounted": _text(account.percent),
         "differences": [
             {"code": each.code, "quantity": plain(each.quantity), "text": each.text} for each in account.differences
         ],
     }
+
+
+def _text(percent: Decimal | None) -> str | None:
+    return None if percent is None else str(percent)
 
 
 def spot_views(flows: Mapping[Spot, Flow]) -> list[Filled]:
@@ -742,6 +754,7 @@ def scope_totals(nodes: Sequence[Node], standings: Mapping[UUID, Standing]) -> F
         standing = standings[node.node]
         account = standing.account
         total = sums[standing.unit or "?"]
+        total["astray"] += abs(account.unaccounted)
         for name in ("entered", "on_hand", "shipped", "returned", "consumed", "scrapped", "adjusted", "unaccounted"):
             total[name] += getattr(account, name)
         for name, rows in (
@@ -760,7 +773,11 @@ def scope_totals(nodes: Sequence[Node], standings: Mapping[UUID, Standing]) -> F
         "demands": len(demands),
         "customers": len(customers),
         "by_unit": [
-            {"unit": unit, **{name: plain(quantity) for name, quantity in total.items()}}
+            {
+                "unit": unit,
+                **{name: plain(quantity) for name, quantity in total.items() if name != "astray"},
+                "percent_accounted": _text(percent_of(total["entered"], total["astray"])),
+            }
             for unit, total in sorted(sums.items())
         ],
     }
@@ -771,6 +788,7 @@ def recall_row(row: Row, batches: int) -> Filled:
     return {
         "recall_id": row["recall_id"],
         "status": "open" if row["closed_at"] is None else "closed",
+        "drill": row["drill"],
         "batch_id": row["seed"],
         "item_id": row["item_id"],
         "batch_no": row["batch_no"],
@@ -780,6 +798,7 @@ def recall_row(row: Row, batches: int) -> Filled:
         "opened_by": row["opened_by"],
         "closed_at": row["closed_at"],
         "close_reason": row["close_reason"],
+        "took_seconds": (row["closed_at"] - row["opened_at"]).total_seconds() if row["closed_at"] else None,
     }
 
 

@@ -271,6 +271,28 @@ async def test_a_recall_is_closed_once_and_says_what_is_not_accounted_for(at: Ru
     assert len(page.items) == 1
 
 
+async def test_a_drill_is_timed_and_accounted_for_and_nobody_is_told(at: Running) -> None:
+    await at.hear(*STORY)
+    real = await open_recall(at)
+    await at.said()
+    answered = await at.post("/recalls", {**RAW, "reason": "yearly drill", "drill": True}, role="quality")
+    drill = RecallOpenedView.model_validate(answered.json())
+    assert (drill.drill, drill.batches) == (True, 2)
+    await at.hear(registered("END", "E1"), produced("END", "E1", ("MIX", "M1", "5")))
+    assert {event.recall_id for event in await at.said() if isinstance(event, BatchRecalled)} == {real.recall_id}
+    seen = await look(at, drill.recall_id)
+    assert (len(seen.batches), seen.progress.to_hold, seen.progress.waiting_for_registration) == (2, 0, 0)
+    assert [total.percent_accounted for total in seen.totals.by_unit] == ["100.00"]
+    assert [each.reference for each in seen.customers] == ["SO-5"]
+    at.clock.at += timedelta(minutes=4)
+    closed = await at.post(f"/recalls/{drill.recall_id}/close", {"reason": "found everything"}, role="quality")
+    assert RecallClosedView.model_validate(closed.json()).took_seconds == 240
+    assert await at.said() == []
+    lines = (await at.get(f"/batches/{RAW['batch_id']}/timeline")).json()["items"]
+    assert [line["event_type"] for line in lines].count("trace.RecallOpened") == 1
+    assert "trace.RecallClosed" not in {line["event_type"] for line in lines}
+
+
 async def test_a_correction_after_the_opening_takes_nothing_out_of_the_scope(at: Running) -> None:
     await at.hear(*STORY)
     opened = await open_recall(at)

@@ -122,11 +122,8 @@ class Account:
 
     @property
     def percent(self) -> Decimal | None:
-        """How much of what entered is accounted for, to two places, at most 100; None when nothing ever entered."""
-        if not self.entered:
-            return None if self.unaccounted == 0 else NOTHING
-        share = 1 - min(abs(self.unaccounted) / self.entered, Decimal(1))
-        return (share * 100).quantize(Decimal("0.01"), rounding="ROUND_DOWN")
+        """How much of what entered is accounted for; see `percent_of`."""
+        return percent_of(self.entered, abs(self.unaccounted))
 
 
 def account_of(flows: Mapping[Spot, Flow], claims: Claims) -> Account:
@@ -171,6 +168,14 @@ def account_of(flows: Mapping[Spot, Flow], claims: Claims) -> Account:
         elsewhere=came[PlaceKind.UNKNOWN] - went[PlaceKind.UNKNOWN],
         differences=tuple(differences),
     )
+
+
+def percent_of(entered: Decimal, astray: Decimal) -> Decimal | None:
+    """How much of `entered` is not astray: 0 to 100, to two places, never rounded up; None when nothing entered."""
+    if entered <= 0:
+        return NOTHING if astray else None
+    share = 1 - min(astray / entered, Decimal(1))
+    return (share * 100).quantize(Decimal("0.01"), rounding="ROUND_DOWN")
 
 
 def plain(quantity: Decimal) -> str:
