@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from contracts.integration import GenealogyMode
@@ -24,7 +24,14 @@ Words = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+$")]
 """The number of an outside document or message: one line."""
 
-Amount = Annotated[Money, Field(ge=0)]
+
+def _not_negative(amount: Decimal) -> Decimal:
+    if amount < 0:
+        raise ValueError("must be zero or more")
+    return amount
+
+
+Amount = Annotated[Money, AfterValidator(_not_negative)]
 """Money that is not negative."""
 
 
@@ -58,7 +65,7 @@ class Cost(_SaidByMes):
 
 
 class ProducedLot(_SaidByMes):
-    """What was made since the last report of this lot. `quantity` may be zero when an order was aborted or only closed."""
+    """What was made since the last report of this lot. `quantity` may be zero: an order was aborted, or only closed."""
 
     material_definition_id: Code = Field(description="Our item.", examples=["COCOA-MIX-1"])
     gtin: Gtin | None = None

@@ -329,7 +329,9 @@ class PostingWhole(PostingView):
 _POSTING = """
     SELECT *
     FROM (SELECT posting.*,
-                 CASE answer.accepted WHEN true THEN 'accepted' WHEN false THEN 'rejected' ELSE 'in_flight' END AS status,
+                 CASE answer.accepted WHEN true  THEN 'accepted'
+                                      WHEN false THEN 'rejected'
+                                      ELSE 'in_flight' END AS status,
                  EXISTS (SELECT FROM acknowledgement AS other
                          WHERE other.posting_id = posting.posting_id AND NOT other.counts) AS contradicted
           FROM posting
@@ -485,7 +487,8 @@ async def books(db: Pool | Connection, item_ids: Iterable[str]) -> dict[str, lis
     rows = await db.fetch(
         """
         WITH posted AS (
-            SELECT item_id, batch_id, min(batch_no) AS batch_no, sum(quantity) AS quantity, coalesce(sum(value), 0) AS value
+            SELECT item_id, batch_id, min(batch_no) AS batch_no, sum(quantity) AS quantity,
+                   coalesce(sum(value), 0) AS value
             FROM posting
             WHERE item_id = ANY($1::text[])
             GROUP BY item_id, batch_id
@@ -495,7 +498,8 @@ async def books(db: Pool | Connection, item_ids: Iterable[str]) -> dict[str, lis
                coalesce(posted.quantity, 0) AS posted_quantity, coalesce(valued.value, 0)    AS value,
                coalesce(posted.value, 0)    AS posted_value,    coalesce(valued.unknown, false) AS unknown
         FROM      (SELECT * FROM ledger_batch WHERE item_id = ANY($1::text[])) AS ledger
-        FULL JOIN (SELECT * FROM batch_value  WHERE item_id = ANY($1::text[])) AS valued USING (item_id, batch_id, batch_no)
+        FULL JOIN (SELECT * FROM batch_value  WHERE item_id = ANY($1::text[])) AS valued
+                  USING (item_id, batch_id, batch_no)
         FULL JOIN posted USING (item_id, batch_id, batch_no)
         ORDER BY item_id, batch_id
         """,

@@ -15,7 +15,7 @@ class CompanySettings(BaseSettings):
 
     company_currency: Currency = Field(
         default="CNY",
-        description="ISO 4217. Every cost is kept and posted in it; a cost in another currency is refused, not converted.",
+        description="ISO 4217. Every cost is kept and posted in it; one in another currency is refused, not converted.",
     )
 
 

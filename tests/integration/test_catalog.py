@@ -174,3 +174,18 @@ async def test_what_will_not_come_is_withdrawn_once_and_not_after_it_came(at: Ru
         "integration.ReceiptExpected",
         "integration.ExpectedReceiptWithdrawn",
     ]
+
+
+async def test_a_long_list_is_one_transaction(at: Running) -> None:
+    rows = "".join(f"I{n},Item {n},KGM\n" for n in range(3_000))
+    found = (await post_list(at, "/items/import", "item_id,name,base_unit\n" + rows)).json()
+    assert (found["accepted"], found["refused"]) == (3_000, 0)
+    assert len(await at.said()) == 3_000
+    longer = await post_list(at, "/items/import", "item_id,name,base_unit\n" + rows + "ONE-MORE,Item,KGM\n")
+    assert longer.json()["detail"] == "line 3002: more than 3000 rows: send the list in parts"
+
+
+async def test_a_character_that_no_label_shows_is_refused(at: Running) -> None:
+    found = (await post_list(at, "/items/import", "item_id,name,base_unit\nMILK,Mi\x00lk,KGM\nTEA,Tea,KGM\n")).json()
+    assert (found["accepted"], found["rows"][0]["limit"]) == (1, "no control characters")
+    assert (await at.put("/items/SALT", item(name="Sa\x00lt"), role="integrator")).status_code == 422

@@ -1,5 +1,6 @@
 """The rules of integration by themselves: money, units, sequence of reports, lists."""
 
+import contextlib
 import datetime as dt
 from dataclasses import replace
 from decimal import Decimal
@@ -17,8 +18,8 @@ from services.integration.domain.imports import ITEM_COLUMNS, NotAList, RowRefus
 from services.integration.domain.production import (
     Known,
     Lot,
-    MadeItem,
     Made,
+    MadeItem,
     Material,
     Report,
     ReportState,
@@ -35,6 +36,7 @@ from services.integration.domain.reconciliation import BatchBooks, differences
 from services.integration.domain.refused import Refused
 from services.integration.domain.units import Units, exact_decimal
 from services.integration.domain.valuation import (
+    LARGEST_VALUE,
     AtOwnCost,
     BatchValue,
     BelowZero,
@@ -62,7 +64,7 @@ costs = st.fractions(min_value=0, max_value=10**5, max_denominator=10**6)
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Change]:
-    """Movements that a ledger could have: never below zero, some without a cost, some reversed once, in the end empty."""
+    """Movements that a ledger could have: never below zero, some without a cost, some reversed, in the end empty."""
     on_hand, changes, undoable = D(0), list[Change](), dict[UUID, Decimal]()
     for number in range(draw(st.integers(1, 14))):
         what = draw(st.sampled_from(["in", "in", "unpriced", "out", "out", "found", "undo"]))
@@ -168,7 +170,7 @@ def test_a_batch_cannot_give_more_than_it_has() -> None:
         apply(BatchValue(), Change(UUID(int=1), D(-2), AtOwnCost()), {})
 
 
-@given(st.fractions(max_denominator=10**9), st.integers(0, 8))
+@given(st.fractions(-LARGEST_VALUE, LARGEST_VALUE, max_denominator=10**9), st.integers(0, 8))
 def test_rounding_is_exact_to_the_half_and_symmetric(exact: Fraction, places: int) -> None:
     found = rounded(exact, places)
     assert abs(Fraction(found) - exact) <= Fraction(1, 2 * 10**places)
@@ -349,8 +351,8 @@ def test_a_list_is_understood_row_by_row_or_refused_but_never_fails(rows: list[l
     for read in (read_items, read_partners):
         try:
             found = list(read(text))
-        except NotAList as refused:
-            assert str(refused).startswith("line ")
+        except NotAList:
+            continue
         else:
             assert all(row.line > 1 for row in found)
             assert all(row.means.limit for row in found if isinstance(row.means, RowRefused))
@@ -358,10 +360,8 @@ def test_a_list_is_understood_row_by_row_or_refused_but_never_fails(rows: list[l
 
 @given(st.text(max_size=200))
 def test_no_text_makes_the_reader_of_lists_fail(text: str) -> None:
-    try:
-        list(read_items(text))
-    except NotAList as refused:
-        assert str(refused)
+    with contextlib.suppress(NotAList):
+        assert len(list(read_items(text))) <= text.count("\n") + 1
 
 
 def test_the_columns_may_stand_in_any_order() -> None:

@@ -201,6 +201,14 @@ async def test_a_cost_in_another_currency_is_refused_with_both_named(at: Running
     assert "EUR" in answer.json()["detail"]
 
 
+async def test_a_slip_of_the_finger_is_refused_before_it_is_worth_a_fortune(at: Running, house: Warehouse) -> None:
+    await receive(at, house, "MILK", "A", "1000", None)
+    body = {"unit_cost": "1000000000000", "currency": "CNY", "reason": "Invoice"}
+    answer = await at.put(f"/batches/{house.batch('A')}/cost", body, role="integrator")
+    assert (answer.status_code, answer.json()["code"]) == (422, "too_large")
+    assert "1000 at 1000000000000 each is 1000000000000000.00" in answer.json()["detail"]
+
+
 async def test_a_movement_said_late_about_an_earlier_day_is_valued_in_its_turn(at: Running, house: Warehouse) -> None:
     await receive(at, house, "MILK", "A", "10", "10")
     await at.hear(house.moved("MILK", "A", "-5", PlaceKind.CUSTOMER))

@@ -32,6 +32,7 @@ from services.integration.domain.imports import (
     read_partners,
 )
 from services.integration.handlers.catalog import (
+    CATALOG_LOCK,
     DefineItem,
     DefinePartner,
     ImportItems,
@@ -118,7 +119,7 @@ class PartnerBody(BaseModel):
 
 ItemId = Annotated[Code, Path(description="The company's own code.", examples=["WMP-25"])]
 PartnerId = Annotated[Code, Path(description="The company's own code.", examples=["S-0117"])]
-After = Annotated[str, Query(max_length=40, description="`next` of the page before.")]
+After = Annotated[str, Query(max_length=40, pattern=r"^[!-~]*$", description="`next` of the page before.")]
 
 
 @router.put(
@@ -134,7 +135,7 @@ async def define_item(item_id: ItemId, body: ItemBody, at: Annotated[Desk, Depen
     or factor (409).
     """
     definition = ItemDefined.model_validate({**dict(body), "item_id": item_id, "revision": 1})
-    return await at.do(DefineItem(definition), keys=[item_id, definition.catalog_key])
+    return await at.do(DefineItem(definition), keys=[CATALOG_LOCK])
 
 
 @router.put(
@@ -148,7 +149,7 @@ async def define_partner(
 ) -> Response:
     """The whole definition; the same again changes nothing and says nothing."""
     definition = PartnerDefined.model_validate({**dict(body), "partner_id": partner_id, "revision": 1})
-    return await at.do(DefinePartner(definition), keys=[definition.catalog_key])
+    return await at.do(DefinePartner(definition), keys=[CATALOG_LOCK])
 
 
 @router.get(
@@ -232,7 +233,7 @@ DryRun = Annotated[bool, Query(description="Only say what would come of it; noth
     summary="Import a list of items (CSV)",
     openapi_extra=_list_body(
         ITEM_COLUMNS,
-        "item_id,name,base_unit,units,gtins,shelf_life_days\nWMP-25,Whole milk powder,KGM,BX=25,06901234567892:BX,546\n",
+        "item_id,name,base_unit,units,gtins,shelf_life_days\nWMP-25,Milk powder,KGM,BX=25,06901234567892:BX,546\n",
     ),
 )
 async def import_items(
@@ -241,7 +242,7 @@ async def import_items(
     """Every good row is taken; each other one is refused by itself, with its line, column, value and limit.
 
     `units`: `BX=25 TU=1/3` (one BX is 25 base units). `gtins`: `06901234567892:BX`. Yes/no columns take yes, no, true,
-    false, 1, 0. At most 5 000 rows. Comma, semicolon or tab.
+    false, 1, 0. At most 3 000 rows. Comma, semicolon or tab.
     """
     rows = await _rows(request, read_items)
     return await at.do(ImportItems(rows, dry_run))

@@ -94,7 +94,7 @@ async def show_posting(posting_id: UUID, db: Annotated[Pool, Depends(reading)]) 
 async def acknowledge(
     posting_id: UUID, body: AcknowledgementBody, at: Annotated[Desk, Depends(desk(*WRITERS))]
 ) -> Response:
-    """As on topic `erp.acknowledgements.v1`. The first answer counts; a different second one is kept and flagged (409)."""
+    """As on topic `erp.acknowledgements.v1`. The first answer counts; another one is kept and flagged (409)."""
     return await at.do(Acknowledge(posting_id, body), keys=[f"posting/{posting_id}"])
 
 
@@ -132,8 +132,8 @@ async def show_cost(batch_id: UUID, db: Annotated[Pool, Depends(reading)]) -> qu
 async def reconcile(
     db: Annotated[Pool, Depends(reading)],
     item_id: Annotated[Code | None, Query()] = None,
-    after: Annotated[str, Query(max_length=40)] = "",
+    after: Annotated[str, Query(max_length=40, pattern=r"^[!-~]*$")] = "",
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> Page[queries.ItemReconciled]:
-    """Added up anew at each call. `holds` is false where two figures differ; what is in flight or rejected is listed."""
+    """Added up anew at each call. `holds` is false where figures differ; what is in flight or rejected is listed."""
     return await queries.reconciliation(db, item_id=item_id, after=after, limit=limit)

@@ -56,7 +56,7 @@ class ExpectedBody(BaseModel):
     reference: Name | None = Field(default=None, description="Purchase order or return number.")
     unit_cost: Amount | None = Field(
         default=None,
-        description="Decimal text, per `unit` as given here (850.00 for one BX, not for one KGM). Absent: not known yet, "
+        description="Decimal text, per `unit` as given here (850.00 for one BX, not for one KGM). Absent: not known, "
         "which is not zero. A return has none: it is worth what its batch is worth.",
     )
     currency: Currency | None = Field(default=None, description="Of unit_cost; must be the company's.")

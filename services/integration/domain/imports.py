@@ -11,6 +11,7 @@ without a byte order mark; comma, semicolon or tab, as in the first line. Lists 
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 
 from contracts.integration import ItemDefined, PartnerDefined
 
-MOST_ROWS = 5_000
+MOST_ROWS = 3_000
 """Rows of one import."""
 
 Definition = TypeVar("Definition", ItemDefined, PartnerDefined)
@@ -45,6 +46,9 @@ class Row(Generic[Definition]):
     line: int
     name: str
     means: Definition | RowRefused
+
+
+_control_character = re.compile(r"[\x00-\x1f\x7f]").search
 
 
 class _CellRefused(Exception):
@@ -201,6 +205,8 @@ def _understand(
     for column, cell in by_column.items():
         if not cell:
             continue
+        if _control_character(cell):
+            return Row(line, name, RowRefused(column, repr(cell), "no control characters"))
         try:
             values[column] = columns[column](cell)
         except _CellRefused as refused:

@@ -38,7 +38,7 @@ class Units:
         return cls(item.item_id, item.base_unit, {**others, item.base_unit: Fraction(1)})
 
     def to_base(self, quantity: Decimal, unit: str) -> Decimal | Refused:
-        """`quantity` of `unit` in base units, exactly; refused for an unknown unit and for what six places cannot hold."""
+        """`quantity` of `unit` in base units, exactly; refused for an unknown unit or what six places cannot hold."""
         factor = self.factor(unit)
         if isinstance(factor, Refused):
             return factor

@@ -5,9 +5,9 @@ Rounding: a value has four decimal places, halves away from zero. Each inflow wi
 rounded once; the last unit takes all that is left, so that nothing is worth nothing. A unit cost is kept as an exact
 fraction. What one movement is rounded by is at most half of 0.0001 and stays in the batch until its last unit leaves.
 
-An unknown cost is unknown, not zero: from the first inflow without a cost nothing of the batch is valued, until the cost
-is learnt; then every movement since gets the value it would have had (`learn`). Order is that of the ledger's sequence,
-never that of a clock.
+An unknown cost is unknown, not zero: from the first inflow without a cost nothing of the batch is valued, until the
+cost is learnt; then every movement since gets the value it would have had (`learn`). Order is that of the ledger's
+sequence, never that of a clock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,12 @@ from contracts.values import PlaceKind
 VALUE_PLACES = 4
 UNIT_COST_PLACES = 8
 ZERO = Decimal(0)
+LARGEST_VALUE = 10**15
+"""What one receipt or batch may be worth must be less: postings hold no more, and it would be a slip of the finger."""
 
 
 def rounded(exact: Fraction, places: int = VALUE_PLACES) -> Decimal:
-    """`exact` to `places` decimal places, halves away from zero; no binary float and no context precision on the way."""
+    """`exact` to `places` decimal places, halves away from zero; no float and no context precision on the way."""
     scaled = abs(exact) * 10**places
     whole = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
     return Decimal((int(exact < 0 and whole != 0), tuple(int(digit) for digit in str(whole)), -places))

@@ -10,7 +10,7 @@ from contracts.topics import ERP_ACKNOWLEDGEMENTS
 from delivery import Announcements, Answer, ForeignMessage, NeverWorks, Refusal, Work, does, hears_foreign, new_id
 from services.integration.handlers.demands import explain
 from services.integration.messages import AcknowledgementBody, AcknowledgementMessage
-from services.integration.store import Acknowledged, AcknowledgementStore
+from services.integration.store.acknowledgements import Acknowledged, AcknowledgementStore
 
 
 @dataclass(frozen=True, slots=True)

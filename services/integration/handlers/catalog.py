@@ -12,7 +12,10 @@ from services.integration.domain.catalog import Unchanged, define_item, define_p
 from services.integration.domain.imports import Row, RowRefused
 from services.integration.domain.refused import Refused
 from services.integration.handlers.refusals import refusal
-from services.integration.store import CatalogStore
+from services.integration.store.catalog import CatalogStore
+
+CATALOG_LOCK = "catalog/"
+"""One definition at a time: a GTIN must not go to two items, and a lock for each row of a list would be too many."""
 
 Definition = TypeVar("Definition", ItemDefined, PartnerDefined)
 
@@ -73,13 +76,15 @@ Decision = ItemDefined | PartnerDefined | Unchanged | Refused
 
 async def _items(work: Work, wanted: Sequence[ItemDefined], *, dry_run: bool = False) -> list[Decision]:
     """Decide about items in order, each seeing what the ones before it did; save what changed."""
-    await work.lock(
-        key
-        for item in wanted
-        for key in (item.item_id, item.catalog_key, *(f"gtin/{alias.gtin}" for alias in item.gtins))
-    )
+    await work.lock([CATALOG_LOCK])
     store = CatalogStore(work.db)
     current = await store.items(item.item_id for item in wanted)
+    # Whether an item is in use matters only where its units change; nobody may begin to use it meanwhile.
+    await work.lock(
+        item.item_id
+        for item in wanted
+        if (before := current.get(item.item_id)) and (before.base_unit, before.units) != (item.base_unit, item.units)
+    )
     in_use = await store.in_use(current)
     owners = await store.gtin_owners(alias.gtin for item in wanted for alias in item.gtins)
     decisions: list[Decision] = []
@@ -99,7 +104,7 @@ async def _items(work: Work, wanted: Sequence[ItemDefined], *, dry_run: bool = F
 
 
 async def _partners(work: Work, wanted: Sequence[PartnerDefined], *, dry_run: bool = False) -> list[Decision]:
-    await work.lock(partner.catalog_key for partner in wanted)
+    await work.lock([CATALOG_LOCK])
     store = CatalogStore(work.db)
     current = await store.partners(partner.partner_id for partner in wanted)
     decisions: list[Decision] = []

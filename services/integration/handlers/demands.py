@@ -15,7 +15,9 @@ from services.integration.domain.units import Units
 from services.integration.handlers.receipts import item_problem, partner_problem
 from services.integration.handlers.refusals import refusal
 from services.integration.messages import DemandMessage, digest_of
-from services.integration.store import CatalogStore, DemandState, DemandStore, MessageStore, RawMessage, WantedLine
+from services.integration.store.catalog import CatalogStore
+from services.integration.store.demands import DemandState, DemandStore, WantedLine
+from services.integration.store.messages import MessageStore, RawMessage
 
 
 @dataclass(frozen=True, slots=True)

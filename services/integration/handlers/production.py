@@ -40,18 +40,11 @@ from services.integration.handlers.receipts import currency_problem
 from services.integration.handlers.refusals import refusal
 from services.integration.handlers.valuation import settle_lots
 from services.integration.messages import ProductionReport, digest_of
-from services.integration.store import (
-    CatalogStore,
-    Expectation,
-    LetIn,
-    LotKey,
-    MessageStore,
-    ProductionStore,
-    RawMessage,
-    ReceiptStore,
-    SaidConsumption,
-    Settled,
-)
+from services.integration.store.catalog import CatalogStore
+from services.integration.store.messages import MessageStore, RawMessage
+from services.integration.store.production import LetIn, ProductionStore, SaidConsumption, Settled
+from services.integration.store.receipts import Expectation, ReceiptStore
+from services.integration.store.valuation import LotKey
 
 DEFAULT_SOURCE = "mes"
 """Who reports where neither the message nor its headers say so."""
@@ -142,7 +135,8 @@ class _Books:
         if owner != report.source:
             return Refused(
                 "lot_of_another_source",
-                f"lot {report.batch_no!r} of item {report.item_id!r} is reported by {owner!r}, not by {report.source!r}",
+                f"lot {report.batch_no!r} of item {report.item_id!r} is reported by {owner!r}, "
+                f"not by {report.source!r}",
                 "producedLot.lotId",
             )
         lot_name = (report.source, report.batch_no)

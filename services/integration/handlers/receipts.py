@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from uuid import UUID
 
 from contracts.integration import ExpectedReceiptWithdrawn, ItemDefined, PartnerDefined, PartnerRole, ReceiptExpected
@@ -11,9 +12,11 @@ from contracts.values import Origin
 from delivery import Answer, Refusal, Work, does, new_id
 from services.integration.domain.refused import Refused
 from services.integration.domain.units import Units
+from services.integration.domain.valuation import LARGEST_VALUE, rounded
 from services.integration.handlers.refusals import refusal
 from services.integration.settings import company_currency
-from services.integration.store import CatalogStore, Expectation, ReceiptStore
+from services.integration.store.catalog import CatalogStore
+from services.integration.store.receipts import Expectation, ReceiptStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,7 @@ def _expect(command: ExpectReceipt, item: ItemDefined | None, partner: PartnerDe
         return quantity
     if isinstance(factor, Refused):
         return factor
-    if command.origin is Origin.CUSTOMER:
-        basis = "own"
-    else:
-        basis = "unknown" if command.unit_cost is None else "given"
+    basis = "unknown" if command.unit_cost is None else "given"
     event = ReceiptExpected(
         expected_receipt_id=new_id(),
         origin=command.origin,
@@ -100,7 +100,15 @@ def _expect(command: ExpectReceipt, item: ItemDefined | None, partner: PartnerDe
         best_before=command.best_before,
         reference=command.reference,
     )
-    return Expectation(event, command.quantity, command.unit, factor, basis, command.unit_cost, command.currency)
+    return Expectation(
+        event,
+        command.quantity,
+        command.unit,
+        factor,
+        "own" if command.origin is Origin.CUSTOMER else basis,
+        command.unit_cost,
+        command.currency,
+    )
 
 
 def _dates_problem(command: ExpectReceipt) -> Refused | None:
@@ -125,7 +133,16 @@ def _cost_problem(command: ExpectReceipt) -> Refused | None:
         return Refused(
             "cost_of_return", "a return is worth what its batch is worth: it has no unit_cost of its own", "unit_cost"
         )
-    return currency_problem(command.currency or "")
+    return value_problem(command.quantity, command.unit_cost) or currency_problem(command.currency or "")
+
+
+def value_problem(quantity: Decimal, unit_cost: Decimal) -> Refused | None:
+    """Why nothing can be worth so much."""
+    worth = Fraction(quantity) * Fraction(unit_cost)
+    if worth < LARGEST_VALUE:
+        return None
+    detail = f"{quantity} at {unit_cost} each is {rounded(worth, 2)}: less than {LARGEST_VALUE} is allowed"
+    return Refused("too_large", detail, "unit_cost")
 
 
 def currency_problem(currency: str) -> Refused | None:

@@ -27,10 +27,11 @@ from services.integration.domain.valuation import (
     revalued,
     rounded,
 )
-from services.integration.handlers.receipts import currency_problem
+from services.integration.handlers.receipts import currency_problem, value_problem
 from services.integration.handlers.refusals import refusal
 from services.integration.settings import company_currency
-from services.integration.store import Batch, Layer, LotKey, ReceiptStore, Unvalued, ValuationStore, basis_of
+from services.integration.store.receipts import ReceiptStore
+from services.integration.store.valuation import Batch, Layer, LotKey, Unvalued, ValuationStore, basis_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +329,9 @@ async def set_costs(work: Work, commands: Sequence[SetCost]) -> Sequence[Answer]
         if batch is None:
             detail = f"no stock of batch {command.batch_id} has moved yet: there is nothing to value"
             answers.append(Refusal(404, "unknown_batch", detail))
+            continue
+        if refused := value_problem(batch.value.quantity, command.unit_cost):
+            answers.append(refusal(refused))
             continue
         cost = Fraction(command.unit_cost)
         given = (new_id(), command.batch_id, command.unit_cost, command.currency, command.reason)
