@@ -21,6 +21,10 @@ from delivery.telemetry import Metrics, Pulses
 _log = structlog.get_logger("delivery.consumer")
 
 _POLL_MS = 200
+_BROKER_SECONDS = 60.0
+"""After so long without an answer, a step that needs the brokers is given up and the consumer begins again."""
+_PULSE_SECONDS = 200.0
+_ASK_SECONDS = 2.0
 _HAND_OVER_SECONDS = 20.0
 
 
@@ -76,20 +80,22 @@ class Consumer:
         """Consume until stopped, through every outage."""
         delay = 0.1
         while not self._stopping.is_set() and self._topics:
-            self._pulses.beat("consumer", within=60)
+            self._beat()
             try:
-                consumer = await open_consumer(
-                    self._settings,
-                    group=f"{self._settings.topic_prefix}batchwise.{self._service}",
-                    topics=self._topics,
-                    client=self._service,
-                    listener=_HandOver(self._busy),
-                )
+                async with asyncio.timeout(_BROKER_SECONDS):
+                    consumer = await open_consumer(
+                        self._settings,
+                        group=f"{self._settings.topic_prefix}batchwise.{self._service}",
+                        topics=self._topics,
+                        client=self._service,
+                        listener=_HandOver(self._busy),
+                    )
                 try:
                     self.problem = None
                     delay = 0.1
                     await self._consume(consumer)
                 finally:
+                    self._beat()
                     await consumer.stop()
             except (KafkaError, OSError, TimeoutError) as error:
                 self.problem = f"{type(error).__name__}: {error}"
@@ -104,18 +110,40 @@ class Consumer:
                 delay = min(delay * 2, 2.0)
         self._pulses.forget("consumer")
 
+    def _beat(self) -> None:
+        self._pulses.beat("consumer", within=_PULSE_SECONDS)
+
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _consume(self, consumer: AIOKafkaConsumer) -> None:
+        answered_at = time.monotonic()
         while not self._stopping.is_set():
-            self._pulses.beat("consumer", within=60)
-            polled = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._settings.chunk_records)
+            self._beat()
+            # Without partitions (the group is being rebalanced) this waits for them, whatever its own time-out says.
+            async with asyncio.timeout(_BROKER_SECONDS):
+                polled = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._settings.chunk_records)
             if polled:
                 async with self._busy:
                     await self._chunk(consumer, polled)
+                answered_at = time.monotonic()
+            elif time.monotonic() - answered_at > _ASK_SECONDS:
+                await self._ask_brokers(consumer)
+                answered_at = time.monotonic()
             self._measure_lag(consumer)
+
+    async def _ask_brokers(self, consumer: AIOKafkaConsumer) -> None:
+        """A poll without records says nothing: the client hides that the brokers are away. Ask them."""
+        try:
+            async with asyncio.timeout(5):
+                await consumer.topics()
+        except (KafkaError, OSError, TimeoutError) as error:
+            if self.problem is None:
+                _log.warning("the brokers do not answer", error=repr(error))
+            self.problem = f"the brokers do not answer: {type(error).__name__}: {error}"
+        else:
+            self.problem = None
 
     async def _chunk(self, consumer: AIOKafkaConsumer, polled: dict[TopicPartition, list[Any]]) -> None:
         """Settle one chunk, then acknowledge it; a chunk that was given up at a stop is not acknowledged."""
@@ -127,7 +155,9 @@ class Consumer:
             return
         self._committed()
         try:
-            await consumer.commit({partition: records[-1].offset + 1 for partition, records in polled.items()})
+            # While brokers are away this waits; read again by whoever begins again, the inbox drops the chunk.
+            async with asyncio.timeout(_BROKER_SECONDS):
+                await consumer.commit({partition: records[-1].offset + 1 for partition, records in polled.items()})
         except (CommitFailedError, IllegalStateError) as error:
             # The partitions belong to another member by now. It will read the chunk again; the inbox drops it.
             _log.warning("a chunk took effect but could not be acknowledged", error=str(error))
@@ -180,7 +210,7 @@ class Consumer:
         """Try for as long as the infrastructure is away. False: stopped while waiting."""
         delay = 0.05
         while True:
-            self._pulses.beat("consumer", within=150)
+            self._beat()
             try:
                 await attempt()
             except Exception as error:
@@ -203,7 +233,7 @@ class Consumer:
         self._metrics.consumer_stopped.set(1)
         _log.error("the consumer stopped", error=self.problem)
         while not self._stopping.is_set():
-            self._pulses.beat("consumer", within=60)
+            self._beat()
             await self._pause(1.0)
         return False
 
@@ -212,6 +242,8 @@ class Consumer:
         if time.monotonic() - self._lag_at < 1.0:
             return
         self._lag_at = time.monotonic()
+        # Partitions that went to another member are that member's to report.
+        self._metrics.lag.clear()
         for partition in consumer.assignment():
             end = consumer.highwater(partition)
             state = consumer._subscription.subscription.assignment

@@ -369,3 +369,67 @@ async def test_a_restarted_broker_loses_nothing(disturbed: Playground, own_serve
         await until(ready, seconds=30)
     assert await disturbed.seen("a") == [1, 2, 3]
     assert await disturbed.announced() == {"a": [1, 2, 3]}
+
+
+async def test_while_the_brokers_are_away_readiness_says_so_and_nobody_is_restarted_for_it(
+    disturbed: Playground, own_servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Everything that waits for brokers moves more often than this.
+    monkeypatch.setattr("delivery.relay._PULSE_SECONDS", 5.0)
+    monkeypatch.setattr("delivery.consumer._PULSE_SECONDS", 8.0)
+    async with disturbed.here() as here:
+        await disturbed.ring(("a", 1))
+        await disturbed.counted(1)
+        own_servers.broker.freeze()
+        try:
+            assert (await here.post("/rings", {"name": "a", "n": 2})).status_code == 201
+
+            async def says_so() -> bool:
+                return {"consumer", "relay"} <= set(await here.waits_for())
+
+            await until(says_so, seconds=15)
+            frozen_until = time.monotonic() + 10
+            while time.monotonic() < frozen_until:
+                live = await here.client.get("/health/live")
+                assert live.status_code == 200, live.text
+                await asyncio.sleep(0.2)
+        finally:
+            own_servers.broker.thaw()
+        await disturbed.ring(("a", 3))
+        await disturbed.counted(3, seconds=60)
+
+        async def ready() -> bool:
+            return await here.waits_for() == {}
+
+        await until(ready, seconds=30)
+    assert await disturbed.seen("a") == [1, 2, 3]
+    assert await disturbed.announced() == {"a": [1, 2, 3]}
+
+
+async def test_a_call_is_answered_within_fifteen_seconds_while_the_database_is_silent(
+    disturbed: Playground, own_servers: Servers
+) -> None:
+    async with disturbed.here() as here:
+        assert (await here.post("/rings", {"name": "a", "n": 1})).status_code == 201
+        own_servers.database.freeze()
+        try:
+            asked = time.monotonic()
+            key = {"Idempotency-Key": "asked-while-silent"}
+            answers = await asyncio.gather(
+                here.post("/rings", {"name": "a", "n": 2}, **key),
+                here.get("/parked"),
+                here.post("/parked/1/discard", {"reason": "noise"}, role="supervisor"),
+            )
+            took = time.monotonic() - asked
+            assert [answer.status_code for answer in answers] == [503, 503, 503]
+            assert took < 15, f"an answer took {took:.1f} s"
+            assert "database" in await here.waits_for()
+        finally:
+            own_servers.database.thaw()
+
+        async def same_call_again() -> bool:
+            return (await here.post("/rings", {"name": "a", "n": 2}, **key)).status_code == 201
+
+        await until(same_call_again, seconds=30)
+        await disturbed.counted(2)
+    assert await disturbed.seen("a") == [1, 2]
