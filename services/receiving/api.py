@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from contracts.values import Code
+from contracts.values import BatchNo, Code
 from delivery import Desk, Page, Person, Pool, desk, problem_responses, reading, requires
 from delivery.problems import problem
 from services.receiving import queries
@@ -232,9 +232,9 @@ async def list_batches(
     _person: Reader,
     db: Db,
     item_id: ItemId = None,
-    batch_no: Annotated[str | None, Query(min_length=1, max_length=20, examples=["WMP2602A"])] = None,
+    batch_no: Annotated[BatchNo | None, Query(examples=["WMP2602A"])] = None,
     supplier_id: Annotated[Code | None, Query(examples=["S-0117"])] = None,
-    supplier_batch_no: Annotated[str | None, Query(min_length=1, max_length=80)] = None,
+    supplier_batch_no: Annotated[str | None, Query(min_length=1, max_length=80, pattern=r"^[^\x00]+$")] = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Page[BatchView]:

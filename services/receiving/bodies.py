@@ -8,7 +8,7 @@ import datetime as dt
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from contracts.receiving import ConflictDecision
 from contracts.values import BatchNo, Code, DateSource, Delta, Moment, Quality, QuantityOrZero, Reference, Text
@@ -26,13 +26,24 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AcceptShortLife(_Body):
+class _Kept(_Body):
+    """A body whose texts go into the database, which holds every character but one."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _has_no_nul(cls, value: object) -> object:
+        if isinstance(value, str) and "\x00" in value:
+            raise ValueError(f"{value[:100]!r} has the character NUL at {value.index(chr(0))}: no text may have it")
+        return value
+
+
+class AcceptShortLife(_Kept):
     """Take the goods although too little life is left; needs a supervisor or quality."""
 
     reason: Text = Field(examples=["Used up in production this week, agreed with planning"])
 
 
-class ReceiptLine(_Body):
+class ReceiptLine(_Kept):
     """One batch of one item. What is typed counts before the label, the label before what was announced."""
 
     expected_receipt_id: UUID | None = None
@@ -60,7 +71,7 @@ class ReceiptLine(_Body):
     accept_short_life: AcceptShortLife | None = None
 
 
-class ReceiveGoods(_Body):
+class ReceiveGoods(_Kept):
     """Goods stand at a dock."""
 
     model_config = ConfigDict(
@@ -113,7 +124,7 @@ class PastedLines(_Body):
     )
 
 
-class SettleConflictBody(_Body):
+class SettleConflictBody(_Kept):
     """What a person decides about a conflict."""
 
     decision: Literal[
@@ -128,7 +139,7 @@ class SettleConflictBody(_Body):
     )
 
 
-class CorrectDatesBody(_Body):
+class CorrectDatesBody(_Kept):
     """Other dates for a batch, and why."""
 
     manufactured_on: dt.date | None = Field(default=None, examples=["2026-02-20"])
@@ -149,7 +160,7 @@ class IssueNumbers(_Body):
     count: int = Field(default=1, ge=1, le=500)
 
 
-class InspectBatch(_Body):
+class InspectBatch(_Kept):
     """A decision about pending goods, to be signed. In the item's base unit."""
 
     batch_id: UUID

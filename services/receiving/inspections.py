@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from decimal import Decimal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -42,7 +43,7 @@ async def inspect_batches(work: Work, commands: Sequence[InspectBatch]) -> Seque
             command.released,
             command.rejected,
             command.reason,
-            pending=pending.get(where, plain(command.released * 0)),
+            pending=pending.get(where, Decimal(0)),
             unit=unit,
             where=f"of batch {batch.facts.batch_no!r} at {command.site_id}",
         )

@@ -139,18 +139,17 @@ async def _number(
 ) -> None:
     """Have free numbers ready for the lines that want one."""
     claims = [(line, dock.claim(line)) for line in lines]
-    # A number typed in this transaction may be one of the free ones, so a few more are fetched.
     of_item = Counter(claim.item_id for _, claim in claims)
-    wishes = [
-        SeriesWish(
-            claim.item_id or "",
-            settings.day_at(line.command.site_id, line.command.received_at or work.now),
-            claim.supplier_id,
-            of_item[claim.item_id],
-        )
-        for line, claim in claims
-        if wants_number(claim) and claim.item_id in dock.items
-    ]
+    wishes: list[SeriesWish] = []
+    seen: set[tuple[str, str]] = set()
+    for line, claim in claims:
+        if wants_number(claim) and (item_id := claim.item_id) in dock.items and item_id is not None:
+            on = settings.day_at(line.command.site_id, line.command.received_at or work.now)
+            series = (item_id, settings.pattern.series(on, claim.supplier_id))
+            # A number typed or made in this transaction may be one of the free ones: as many to spare, once a series.
+            spare = 0 if series in seen else of_item[item_id]
+            seen.add(series)
+            wishes.append(SeriesWish(item_id, on, claim.supplier_id, 1 + spare))
     if wishes:
         dock.numbers = await store.free_numbers(settings.pattern, wishes)
 

@@ -6,11 +6,10 @@ from uuid import UUID
 
 from contracts.integration import UniqueWithin
 from contracts.receiving import BatchDatesCorrected, ConflictDecision, ReceiptConflictSettled
-from contracts.values import DateSource
 from delivery import Announcement, Answer, Refusal, Work, does, new_id
 from services.receiving.announcing import kept, received, registered, told
 from services.receiving.bodies import SettleConflictBody
-from services.receiving.domain.batches import Batch, Facts, with_computed_expiry
+from services.receiving.domain.batches import Batch, Facts, taken_over
 from services.receiving.domain.expected import Expected, Progress, progress
 from services.receiving.domain.items import Item
 from services.receiving.domain.lines import set_apart, settled_problem
@@ -181,7 +180,7 @@ def _batch_for(
     if decision is ConflictDecision.KEEP_EXISTING:
         batch = existing
     elif decision is ConflictDecision.CORRECT_EXISTING:
-        batch = replace(existing, facts=_corrected(existing.facts, conflict.claimed, item))
+        batch = replace(existing, facts=taken_over(existing.facts, conflict.claimed, conflict.differs))
         if batch.facts == existing.facts:
             return Refusal(
                 409,
@@ -229,14 +228,6 @@ def _batch_for(
         desk.numbered.setdefault((batch.item_id, batch.facts.batch_no), []).append(batch)
         says.append(registered(batch, work.now))
     return batch
-
-
-def _corrected(existing: Facts, claimed: Facts, item: Item | None) -> Facts:
-    """The label's facts on the batch on record, whose first day of receipt stays."""
-    after = replace(claimed, received_on=existing.received_on)
-    if claimed.expiry_source is DateSource.COMPUTED and item is not None:
-        after = with_computed_expiry(replace(after, expires_on=None), item)
-    return after
 
 
 def _taken(facts: Facts, item: Item | None, numbered: Sequence[Batch]) -> Batch | None:

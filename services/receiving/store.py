@@ -37,6 +37,7 @@ class OpenConflict:
     batch_id: UUID
     site_id: str
     claimed: Facts
+    differs: tuple[str, ...]
     arrival: Arrival
     decision: str | None
     settled_by: str | None
@@ -195,7 +196,8 @@ class ReceivingStore:
         """Conflicts by id, settled or not."""
         rows = await self._db.fetch(
             """
-            SELECT conflict_id, receipt_id, line_no, item_id, batch_id, site_id, claimed, arrival, decision, settled_by
+            SELECT conflict_id, receipt_id, line_no, item_id, batch_id, site_id, claimed, differs, arrival,
+                   decision, settled_by
             FROM conflict
             WHERE conflict_id = ANY($1::uuid[])
             """,
@@ -206,6 +208,7 @@ class ReceivingStore:
                 **{
                     **dict(row),
                     "claimed": read_back(row["claimed"]),
+                    "differs": tuple(row["differs"]),
                     "arrival": _arrival.validate_python(row["arrival"]),
                 }
             )

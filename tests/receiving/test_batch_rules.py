@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from contracts.gs1 import ScannerProfile
 from contracts.integration import UniqueWithin
 from contracts.values import DatePrecision, DateSource, Origin, Quality
-from services.receiving.domain.batches import Batch, Facts, corrected, differences, filled, meant_batch
+from services.receiving.domain.batches import Batch, Facts, corrected, differences, filled, meant_batch, taken_over
 from services.receiving.domain.claims import TypedLine, claim_of
 from services.receiving.domain.expected import Expected, ExpectedStatus, progress
 from services.receiving.domain.items import Alias, Item
@@ -80,6 +80,19 @@ def test_a_number_that_is_unique_within_the_item_always_means_the_batch_that_has
     elif isinstance(meant, Batch) and claimed.origin is not Origin.CUSTOMER:
         assert meant.facts.supplier_id == claimed.supplier_id
     assert meant_batch(replace(claimed, batch_no="B"), MILK, batches) is None
+
+
+@given(FACTS, FACTS, FACTS)
+def test_taking_over_a_label_settles_its_contradiction_and_touches_nothing_else(
+    existing: Facts, claimed: Facts, corrected_since: Facts
+) -> None:
+    whole = filled(claimed, existing)
+    differs = differences(existing, whole)
+    assert not set(differences(taken_over(existing, whole, differs), whole))
+    # What was corrected while the label waited is not undone by what the label never said.
+    after = taken_over(corrected_since, whole, differs)
+    for name in {"manufactured_on", "expires_on", "origin", "received_on"} - {*differs}:
+        assert getattr(after, name) == getattr(corrected_since, name)
 
 
 def test_a_return_of_a_number_that_two_suppliers_use_has_to_name_one() -> None:

@@ -82,6 +82,15 @@ async def test_correcting_the_record_takes_over_the_label_and_keeps_what_was_bef
     assert (audit["before"]["expires_on"], audit["after"]["facts"]["expires_on"]) == ("2027-08-20", "2027-07-20")
 
 
+async def test_a_correction_made_while_the_conflict_waited_is_not_undone_by_settling_it(at: Running) -> None:
+    conflict_id, batch_id = await a_conflict(at)
+    dates = {"manufactured_on": "2026-02-19", "reason": "The certificate says the 19th"}
+    assert (await at.post(f"/batches/{batch_id}/dates", dates, role="quality")).status_code == 200
+    assert (await settle(at, conflict_id, "correct_existing"))["status"] == 200
+    batch = (await at.get(f"/batches/{batch_id}")).json()["batch"]
+    assert (batch["manufactured_on"], batch["expires_on"]) == ("2026-02-19", "2027-07-20")
+
+
 async def test_registering_apart_gives_the_goods_a_number_of_their_own_beside_the_suppliers(at: Running) -> None:
     conflict_id, batch_id = await a_conflict(at, supplier_id=OTHER_DAIRY)
     assert (await settle(at, conflict_id, "register_apart"))["code"] == "batch_no_missing"

@@ -58,6 +58,12 @@ async def test_numbers_that_exist_are_passed_over(at: Running) -> None:
     assert await numbers(at) == ["20260302-006-S-0117"]
 
 
+async def test_a_receipt_of_five_hundred_lines_numbers_them_all_in_order(at: Running) -> None:
+    wish = line(batch_no=None, number_batch=True, quantity="1")
+    answer = await receive(at, *[wish] * 500)
+    assert [each["batch_no"] for each in answer["lines"]] == [f"20260302-{n:03}-S-0117" for n in range(1, 501)]
+
+
 async def test_two_suppliers_whose_codes_shorten_to_the_same_never_get_the_same_number(
     at: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

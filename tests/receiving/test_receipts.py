@@ -357,6 +357,14 @@ async def test_a_receipt_of_another_site_or_of_tomorrow_is_refused_as_a_whole(at
     assert (await at.post("/receipts", body, role="planner")).status_code == 403
 
 
+async def test_a_text_that_no_database_can_hold_is_refused_and_is_no_fault(at: Running) -> None:
+    answer = await receive(at, line(), line(scan="]d201\x00"))
+    assert (answer["status"], answer["fields"][0]["field"]) == (422, "lines[1].scan")
+    assert "NUL at 5" in answer["detail"]
+    assert (await at.get("/batches", supplier_batch_no="\x00")).status_code == 422
+    assert (await at.get("/batches", batch_no="\x00")).status_code == 422
+
+
 async def test_the_same_call_again_gets_the_first_answer_and_receives_nothing_more(at: Running) -> None:
     body = {"site_id": "HRB-1", "lines": [line()]}
     answers = [(await at.post("/receipts", body, role="operator", key="k")).json() for _ in range(3)]

@@ -1,7 +1,7 @@
 """Who a batch is: its facts, which known batch a label means, and where the two disagree."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from uuid import UUID
 
@@ -99,6 +99,17 @@ def filled(claimed: Facts, existing: Facts) -> Facts:
             expiry_source=existing.expiry_source,
         )
     return whole
+
+
+def taken_over(existing: Facts, claimed: Facts, differs: Collection[str]) -> Facts:
+    """`existing` with what a label said otherwise when it arrived, and what the record lacks.
+
+    The rest stays as it is on record now: it may have been corrected while the label waited for a person.
+    """
+    names = {*differs, *(name for name in _COMPARED_WHERE_BOTH_KNOW if getattr(existing, name) is None)}
+    if "expires_on" in names:
+        names |= {"expiry_precision", "expiry_source"}
+    return replace(existing, **{name: getattr(claimed, name) for name in names})
 
 
 def with_computed_expiry(facts: Facts, item: Item) -> Facts:
