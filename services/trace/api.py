@@ -28,7 +28,10 @@ from services.trace.queries import (
     search_batches,
 )
 from services.trace.queries import Standing as _Standing
-from services.trace.reading import READERS, answer, snapshot
+from services.trace.reading import READERS, Readable, answer, cursor_of, moment_of, no_cursor, parts_of, snapshot
+
+LAST_LINE = 2**63 - 1
+"""No line of a timeline has a higher number (bigint)."""
 
 DEEPEST = 100
 """Most levels of a tree, and most steps of a trace with a given depth."""
@@ -65,12 +68,17 @@ async def search(
     db: Db,
     item_id: Annotated[Code | None, Query(examples=["WMP-25"])] = None,
     batch_no: Annotated[BatchNo | None, Query(examples=["WMP2602A"])] = None,
-    supplier_batch_no: Annotated[Reference | None, Query(examples=["ND 2026/02-118"])] = None,
+    supplier_batch_no: Annotated[Annotated[Reference, Readable] | None, Query(examples=["ND 2026/02-118"])] = None,
     q: Annotated[
         str | None,
-        Query(min_length=1, max_length=40, description="How a number or a supplier's number begins, or an item."),
+        Query(
+            min_length=1,
+            max_length=40,
+            pattern=r"^[^\x00]+$",
+            description="How a number or a supplier's number begins, or an item.",
+        ),
     ] = None,
-    after: Annotated[str | None, Query(max_length=120, description="`next` of the page before.")] = None,
+    after: Annotated[str | None, Query(max_length=300, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Response:
     """Find batches by item, number, supplier's number, or how they begin; in the order of item and number.
@@ -89,18 +97,18 @@ async def search(
         )
     shown = nodes[:limit]
     last = shown[-1] if len(nodes) > limit else None
-    following = f"{last.item_id} {last.batch_no} {last.node}" if last else None
+    following = cursor_of(last.item_id, last.batch_no, last.node) if last else None
     return answer({"items": [views.batch_view(node) for node in shown], "next": following})
 
 
 def _search_cursor(after: str | None) -> tuple[str, str, UUID] | None:
     if after is None:
         return None
+    item_id, batch_no, node = parts_of(after, 3, "batches")
     try:
-        item_id, batch_no, node = after.split(" ")
         return item_id, batch_no, UUID(node)
     except ValueError:
-        raise problem(422, "invalid_request", f"after: {after!r} is not the `next` of a page of batches") from None
+        raise no_cursor(after, "batches") from None
 
 
 @router.get("/batches/{batch_id}", response_model=views.BatchPage, responses=problem_responses(404, 409))
@@ -189,7 +197,7 @@ async def custody(batch_id: SomeBatch, db: Db, as_of: Moment = None) -> Response
 async def timeline(
     batch_id: SomeBatch,
     db: Db,
-    after: Annotated[str | None, Query(max_length=80, description="`next` of the page before.")] = None,
+    after: Annotated[str | None, Query(max_length=300, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Response:
     """Everything that happened to a batch, as sentences, oldest first."""
@@ -198,18 +206,17 @@ async def timeline(
         node = await the_node(connection, batch_id)
         rows = await find_timeline(connection, {node.node, node.name_id}, past, limit + 1)
     shown = rows[:limit]
-    following = f"{shown[-1]['at'].isoformat()} {shown[-1]['id']}" if len(rows) > limit else None
+    following = cursor_of(shown[-1]["at"], shown[-1]["id"]) if len(rows) > limit else None
     return answer({"items": [views.timeline_line(row) for row in shown], "next": following})
 
 
 def _timeline_cursor(after: str | None) -> tuple[dt.datetime, int] | None:
     if after is None:
         return None
+    at, line = parts_of(after, 2, "a timeline")
     try:
-        at, line = after.rsplit(" ", 1)
-        moment = dt.datetime.fromisoformat(at)
-        if moment.tzinfo is None:
-            raise ValueError(at)
-        return moment, int(line)
+        if not 0 <= (line_no := int(line)) <= LAST_LINE:
+            raise ValueError(line)
+        return moment_of(at), line_no
     except ValueError:
-        raise problem(422, "invalid_request", f"after: {after!r} is not the `next` of a page of a timeline") from None
+        raise no_cursor(after, "a timeline") from None

@@ -27,7 +27,17 @@ from services.trace.queries import (
     list_recalls,
     open_recall_of,
 )
-from services.trace.reading import READERS, answer, as_csv, snapshot
+from services.trace.reading import (
+    READERS,
+    Readable,
+    answer,
+    as_csv,
+    cursor_of,
+    moment_of,
+    no_cursor,
+    parts_of,
+    snapshot,
+)
 
 router = APIRouter(tags=["recalls"], responses=problem_responses(401, 403, 422))
 
@@ -48,6 +58,9 @@ _CSV_COLUMNS = (
     "demand_id",
     "batch_id",
 )
+
+
+Reason = Annotated[Text, Readable]
 
 
 class Seed(BaseModel):
@@ -71,13 +84,13 @@ class Seed(BaseModel):
 class PreviewRecall(Seed):
     """What would a recall of this batch reach?"""
 
-    reason: Text | None = None
+    reason: Reason | None = None
 
 
 class RaiseRecall(Seed):
     """Recall this batch and everything made from it, or practise that."""
 
-    reason: Text = Field(examples=["Moisture 3.9 %, the limit is 3.5 %"])
+    reason: Reason = Field(examples=["Moisture 3.9 %, the limit is 3.5 %"])
     preview_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         default=None, description="Of the preview that was looked at: refused (409) if the scope has changed since."
     )
@@ -92,7 +105,7 @@ class Lift(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     batch_id: UUID
-    reason: Text = Field(examples=["Made on another line"])
+    reason: Reason = Field(examples=["Made on another line"])
 
 
 class Close(BaseModel):
@@ -100,7 +113,7 @@ class Close(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Text = Field(examples=["All 4 batches are accounted for"])
+    reason: Reason = Field(examples=["All 4 batches are accounted for"])
 
 
 @router.post(
@@ -171,7 +184,7 @@ async def open_recall(body: RaiseRecall, at: Annotated[Desk, Depends(desk("quali
 async def recalls(
     db: Db,
     open_only: bool = False,
-    after: Annotated[str | None, Query(max_length=80, description="`next` of the page before.")] = None,
+    after: Annotated[str | None, Query(max_length=300, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Response:
     """Recalls, the latest first."""
@@ -179,21 +192,18 @@ async def recalls(
     async with db.acquire(timeout=10) as connection:
         rows = await list_recalls(connection, open_only=open_only, after=past, limit=limit + 1)
     shown = rows[:limit]
-    following = f"{shown[-1]['opened_at'].isoformat()} {shown[-1]['recall_id']}" if len(rows) > limit else None
+    following = cursor_of(shown[-1]["opened_at"], shown[-1]["recall_id"]) if len(rows) > limit else None
     return answer({"items": [views.recall_row(row, row["batches"]) for row in shown], "next": following})
 
 
 def _cursor(after: str | None) -> tuple[dt.datetime, UUID] | None:
     if after is None:
         return None
+    at, recall_id = parts_of(after, 2, "recalls")
     try:
-        at, recall_id = after.split(" ")
-        moment = dt.datetime.fromisoformat(at)
-        if moment.tzinfo is None:
-            raise ValueError(at)
-        return moment, UUID(recall_id)
+        return moment_of(at), UUID(recall_id)
     except ValueError:
-        raise problem(422, "invalid_request", f"after: {after!r} is not the `next` of a page of recalls") from None
+        raise no_cursor(after, "recalls") from None
 
 
 @router.get(

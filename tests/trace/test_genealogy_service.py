@@ -221,6 +221,8 @@ async def test_an_unknown_batch_and_a_stranger_are_refused(at: Running) -> None:
     assert (missing.status_code, missing.json()["code"]) == (404, "unknown_batch")
     assert (await at.client.get("/batches")).status_code == 401
     assert (await at.get("/batches", role="integrator")).status_code == 403
+    for query in ({"q": "a\x00"}, {"supplier_batch_no": "a\x00"}, {"q": ""}, {"item_id": "a b"}, {"limit": 501}):
+        assert (await at.get("/batches", **query)).status_code == 422
     bad = await at.get("/batches", after="nonsense")
     assert (bad.status_code, "nonsense" in bad.json()["detail"]) == (422, True)
 

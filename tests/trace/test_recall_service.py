@@ -340,6 +340,7 @@ async def test_the_timeline_of_a_batch_tells_its_recall(at: Running) -> None:
         ({"item_id": "RAW", "batch_no": "NO", "reason": "x"}, 404, "unknown_batch"),
         ({"item_id": "RAW", "batch_no": "TWO", "reason": "x"}, 409, "ambiguous_batch"),
         ({"item_id": "RAW", "batch_no": "R1", "reason": ""}, 422, "invalid_request"),
+        ({"item_id": "RAW", "batch_no": "R1", "reason": "a\x00b"}, 422, "invalid_request"),
     ],
 )
 async def test_a_recall_of_nothing_definite_is_refused_with_the_reason(
@@ -349,3 +350,26 @@ async def test_a_recall_of_nothing_definite_is_refused_with_the_reason(
     answered = await at.post("/recalls", body, role="quality")
     assert (answered.status_code, answered.json()["code"]) == (status, code)
     assert await at.said() == []
+
+
+async def test_recalls_are_listed_the_latest_first_page_by_page_and_a_made_up_page_is_refused(at: Running) -> None:
+    for batch_no in ("A", "B", "C"):
+        await at.hear(registered("RAW", batch_no, "S-1"))
+        await open_recall(at, item_id="RAW", batch_no=batch_no)
+        at.clock.at += timedelta(minutes=1)
+    first = RecallPage.model_validate((await at.get("/recalls", limit=2)).json())
+    assert [row.batch_no for row in first.items] == ["C", "B"]
+    second = RecallPage.model_validate((await at.get("/recalls", limit=2, after=first.next)).json())
+    assert ([row.batch_no for row in second.items], second.next) == (["A"], None)
+    for made_up in (
+        "nonsense",
+        "WyJhIl0",
+        "WyJhIiwgImIiXQ",
+        "WyIAIiwgImIiXQ",
+        "é",
+        first.next[:-3] if first.next else "",
+    ):
+        for path in ("/recalls", "/batches", f"/batches/{batch_id('RAW', 'A', 'S-1')}/timeline"):
+            refused_page = await at.get(path, after=made_up)
+            assert (refused_page.status_code, refused_page.json()["code"]) == (422, "invalid_request")
+            assert "is not the `next`" in refused_page.json()["detail"]
