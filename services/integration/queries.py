@@ -349,12 +349,14 @@ async def postings(
     after: int,
     limit: int,
 ) -> Page[PostingView]:
-    """Postings in the order in which they were made."""
+    """Postings in the order in which they were made. Those in flight are found without looking at the others."""
+    unanswered = "number IN (SELECT number FROM unanswered_posting WHERE number > $5) AND"
     rows = await db.fetch(
         _POSTING
-        + """
-        WHERE ($1::text IS NULL OR item_id = $1) AND ($2::uuid IS NULL OR batch_id = $2)
-          AND ($3::text IS NULL OR status = $3) AND ($4::text IS NULL OR kind = $4) AND number > $5
+        + f"""
+        WHERE {unanswered if status == "in_flight" else ""} ($3::text IS NULL OR status = $3)
+          AND ($1::text IS NULL OR item_id = $1) AND ($2::uuid IS NULL OR batch_id = $2)
+          AND ($4::text IS NULL OR kind = $4) AND number > $5
         ORDER BY number
         LIMIT $6 + 1
         """,
@@ -534,18 +536,24 @@ async def reconciliation(db: Pool, *, item_id: str | None, after: str, limit: in
         row["item_id"]: row
         for row in await db.fetch(
             """
-            SELECT posting.item_id,
-                   count(*)           FILTER (WHERE answer.posting_id IS NULL)    AS in_flight,
-                   sum(posting.value) FILTER (WHERE answer.posting_id IS NULL)    AS in_flight_value,
-                   count(*)           FILTER (WHERE NOT answer.accepted)          AS rejected,
-                   sum(posting.value) FILTER (WHERE NOT answer.accepted)          AS rejected_value,
-                   count(*)           FILTER (WHERE EXISTS (
-                       SELECT FROM acknowledgement AS other
-                       WHERE other.posting_id = posting.posting_id AND NOT other.counts)) AS contradicted
-            FROM posting
-            LEFT JOIN acknowledgement AS answer ON answer.posting_id = posting.posting_id AND answer.counts
-            WHERE posting.item_id = ANY($1::text[])
-            GROUP BY posting.item_id
+            SELECT item_id, in_flight, in_flight_value, rejected, rejected_value, contradicted
+            FROM unnest($1::text[]) AS asked (item_id)
+            CROSS JOIN LATERAL (
+                SELECT count(*) AS in_flight, sum(value) AS in_flight_value
+                FROM unanswered_posting
+                JOIN posting USING (number)
+                WHERE unanswered_posting.item_id = asked.item_id) AS flying
+            CROSS JOIN LATERAL (
+                SELECT count(*)   FILTER (WHERE answer.counts)     AS rejected,
+                       sum(value) FILTER (WHERE answer.counts)     AS rejected_value
+                FROM acknowledgement AS answer
+                JOIN posting USING (posting_id)
+                WHERE NOT answer.accepted AND posting.item_id = asked.item_id) AS refused
+            CROSS JOIN LATERAL (
+                SELECT count(DISTINCT answer.posting_id) AS contradicted
+                FROM acknowledgement AS answer
+                JOIN posting USING (posting_id)
+                WHERE NOT answer.counts AND posting.item_id = asked.item_id) AS contested
             """,
             item_ids,
         )

@@ -96,6 +96,8 @@ async def test_the_first_answer_of_the_erp_counts_and_a_different_one_is_flagged
     path = f"/postings/{posting.posting_id}"
     accepted = {"accepted": True, "erp_document": "5000012345", "erp_year": 2026}
     before = (await at.get("/reconciliation", item_id="MILK")).json()["items"][0]
+    [flying] = (await at.get("/postings", status="in_flight", item_id="MILK")).json()["items"]
+    assert flying["posting_id"] == str(posting.posting_id)
     assert before["in_flight"] == {"postings": 1, "value": "10.0000"}
     for _ in range(2):
         await at.hear_foreign(
@@ -113,6 +115,19 @@ async def test_the_first_answer_of_the_erp_counts_and_a_different_one_is_flagged
     assert (found["status"], found["contradicted"], len(found["acknowledgements"])) == ("accepted", True, 2)
     after = (await at.get("/reconciliation", item_id="MILK")).json()["items"][0]
     assert (after["in_flight"]["postings"], after["contradicted"]) == (0, 1)
+    assert (await at.get("/postings", status="in_flight")).json()["items"] == []
+
+
+async def test_a_rejected_posting_is_listed_until_a_person_looks(at: Running) -> None:
+    await receive(at, Warehouse(), "MILK", "A", "10", "1")
+    posting = next(event for event in await at.said() if isinstance(event, CostPosted))
+    body = {"accepted": False, "code": "M7-021", "text": "Period is closed"}
+    path = f"/postings/{posting.posting_id}/acknowledgement"
+    assert (await at.post(path, body, role="integrator")).json()["status"] == "rejected"
+    [found] = (await at.get("/postings", status="rejected")).json()["items"]
+    assert found["posting_id"] == str(posting.posting_id)
+    books = (await at.get("/reconciliation", item_id="MILK")).json()["items"][0]
+    assert (books["rejected"], books["holds"]) == ({"postings": 1, "value": "10.0000"}, True)
 
 
 async def test_an_answer_to_no_posting_is_parked(at: Running) -> None:

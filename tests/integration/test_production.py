@@ -97,6 +97,28 @@ async def test_a_gap_holds_later_reports_back_until_the_missing_one_comes(at: Ru
     assert (late.status_code, late.json()["code"]) == (409, "lot_closed")
 
 
+async def test_what_waits_behind_the_last_report_of_its_lot_is_listed_as_outlived(at: Running) -> None:
+    await send(at, "M-3", sequence=3, final=False)
+    await send(at, "M-1", sequence=1, final=True)
+    [outlived] = (await at.get("/mes/reports", status="outlived", work_order="WO-1")).json()["items"]
+    assert (outlived["message_id"], outlived["waits_for_sequence"]) == ("M-3", None)
+    assert len(of(BatchProduced, await at.said())) == 1
+
+
+async def test_a_late_report_from_the_topic_releases_those_that_wait(at: Running) -> None:
+    for message_id, sequence in (("M-2", 2), ("M-1", 1)):
+        body = json.dumps(report(message_id, sequence=sequence, final=False))
+        await at.hear_foreign(TOPIC, body.encode(), key="CM1")
+    assert [made.sequence for made in of(BatchProduced, await at.said())] == [1, 2]
+
+
+async def test_two_plants_may_number_alike_but_not_the_same_lot_of_the_same_item(at: Running) -> None:
+    assert (await send(at, "M-1", source="plant-1")).status_code == 201
+    assert (await send(at, "M-1", source="plant-2", item_id="SUGAR")).status_code == 201
+    answer = await send(at, "M-2", source="plant-2", lot="CM1", item_id="COCOA", sequence=2)
+    assert (answer.status_code, answer.json()["code"]) == (409, "lot_of_another_source")
+
+
 async def test_a_number_that_was_taken_is_not_taken_again(at: Running) -> None:
     await send(at, "M-1", final=False)
     answer = await send(at, "M-2", sequence=1, final=False)

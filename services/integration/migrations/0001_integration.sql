@@ -247,6 +247,14 @@ CREATE INDEX posting_of_batch ON posting (batch_id, number);
 CREATE INDEX posting_of_item ON posting (item_id, number);
 REVOKE UPDATE, DELETE ON posting FROM batchwise_integration;
 
+-- Postings that the ERP has not answered yet: few, however long the history is.
+CREATE TABLE unanswered_posting (
+    number     bigint PRIMARY KEY REFERENCES posting (number),
+    posting_id uuid   NOT NULL UNIQUE,
+    item_id    text   NOT NULL
+);
+CREATE INDEX unanswered_posting_of_item ON unanswered_posting (item_id, number);
+
 -- Movements whose posting has no value yet, in the ledger's order; taken away when the value is posted.
 CREATE TABLE unvalued_movement (
     movement_id uuid    PRIMARY KEY,
@@ -300,6 +308,8 @@ CREATE TABLE acknowledgement (
 );
 CREATE UNIQUE INDEX acknowledgement_that_counts ON acknowledgement (posting_id) WHERE counts;
 CREATE INDEX acknowledgement_of_posting ON acknowledgement (posting_id);
+CREATE INDEX acknowledgement_rejected ON acknowledgement (posting_id) WHERE NOT accepted;
+CREATE INDEX acknowledgement_contradicting ON acknowledgement (posting_id) WHERE NOT counts;
 REVOKE UPDATE, DELETE ON acknowledgement FROM batchwise_integration;
 
 -- When each item's books were last compared, and what did not add up.

@@ -61,7 +61,11 @@ class AcknowledgementStore:
         return found
 
     async def keep(self, answers: Sequence[Acknowledged], now: dt.datetime) -> None:
-        """Keep answers."""
+        """Keep answers; a posting that has one is answered."""
+        await self._db.execute(
+            "DELETE FROM unanswered_posting WHERE posting_id = ANY($1::uuid[])",
+            [answer.posting_id for answer in answers],
+        )
         await self._db.execute(
             """
             INSERT INTO acknowledgement (acknowledgement_id, posting_id, accepted, erp_document, erp_year, code, text,

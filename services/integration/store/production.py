@@ -59,11 +59,13 @@ class ProductionStore:
         asked = set(wanted)
         rows = await self._db.fetch(
             """
-            SELECT DISTINCT lot.source, lot.batch_no, lot.item_id
+            SELECT lot.source, lot.batch_no, lot.item_id
             FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (source, batch_no, item_id)
-            JOIN production_lot AS lot
-              ON (lot.source, lot.batch_no) = (asked.source, asked.batch_no)
-              OR (lot.item_id, lot.batch_no) = (asked.item_id, asked.batch_no)
+            JOIN production_lot AS lot ON (lot.source, lot.batch_no) = (asked.source, asked.batch_no)
+            UNION
+            SELECT lot.source, lot.batch_no, lot.item_id
+            FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (source, batch_no, item_id)
+            JOIN production_lot AS lot ON (lot.item_id, lot.batch_no) = (asked.item_id, asked.batch_no)
             """,
             *columns(asked, 3),
         )

@@ -213,18 +213,23 @@ class ValuationStore:
         """Keep postings, in their order."""
         await self._db.execute(
             """
-            INSERT INTO posting (posting_id, kind, item_id, batch_id, batch_no, quantity, unit, unit_cost, value,
-                                 currency,
-                                 movement_id, movement_sequence, posting_date, reference, partner_id, reverses,
-                                 posted_at)
-            SELECT posting_id, kind, item_id, batch_id, batch_no, quantity, unit, unit_cost, value, currency,
-                   movement_id, movement_sequence, posting_date, reference, partner_id, reverses, $18
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::numeric[], $7::text[],
-                        $8::numeric[], $9::numeric[], $10::text[], $11::uuid[], $12::bigint[], $13::date[], $14::text[],
-                        $15::text[], $16::uuid[], $17::int[])
-                 AS r (posting_id, kind, item_id, batch_id, batch_no, quantity, unit, unit_cost, value, currency,
-                       movement_id, movement_sequence, posting_date, reference, partner_id, reverses, n)
-            ORDER BY n
+            WITH posted AS (
+                INSERT INTO posting (posting_id, kind, item_id, batch_id, batch_no, quantity, unit, unit_cost, value,
+                                     currency, movement_id, movement_sequence, posting_date, reference, partner_id,
+                                     reverses, posted_at)
+                SELECT posting_id, kind, item_id, batch_id, batch_no, quantity, unit, unit_cost, value,
+                       currency, movement_id, movement_sequence, posting_date, reference, partner_id,
+                       reverses, $18
+                FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::numeric[], $7::text[],
+                            $8::numeric[], $9::numeric[], $10::text[], $11::uuid[], $12::bigint[], $13::date[],
+                            $14::text[], $15::text[], $16::uuid[], $17::int[])
+                     AS r (posting_id, kind, item_id, batch_id, batch_no, quantity, unit, unit_cost, value,
+                           currency, movement_id, movement_sequence, posting_date, reference, partner_id, reverses, n)
+                ORDER BY n
+                RETURNING number, posting_id, item_id
+            )
+            INSERT INTO unanswered_posting (number, posting_id, item_id)
+            SELECT number, posting_id, item_id FROM posted
             """,
             *columns(
                 (
