@@ -16,6 +16,7 @@ from services.inventory.domain.holds import Hold, covering, following
 from services.inventory.domain.ledger import Booked, End, Movement, Spot, Stock
 from services.inventory.domain.matrix import Status, statuses
 from services.inventory.store import (
+    Arrival,
     Batch,
     Bin,
     Booking,
@@ -317,6 +318,7 @@ class Books:
             await self.store.keep_counts(self._counts)
         await self.store.write(
             self._entries,
+            arrivals=self._arrivals(),
             sequences={item_id: self._last[item_id] for item_id in self._changed},
             bookings=list(self._books),
             now=self.now,
@@ -325,6 +327,16 @@ class Books:
     def because_of(self, cause: object) -> list[Announcement]:
         """What was announced because of one event or command."""
         return [said for said in self.said if isinstance(said, Said) and said.because is cause]
+
+    def _arrivals(self) -> set[Arrival]:
+        """Batches with an expiry that came from outside to a site."""
+        arrivals = set()
+        for entry in self._entries:
+            movement = entry.booked.movement
+            expires_on = self.batches[movement.batch_id].facts.expires_on
+            if expires_on is not None and isinstance(movement.target, Spot) and not isinstance(movement.source, Spot):
+                arrivals.add((movement.batch_id, movement.target.site_id, movement.item_id, expires_on))
+        return arrivals
 
     def _say(self, event: StockMoved | HoldPlaced | HoldLifted | StockAlertRaised, because: object) -> None:
         self.said.append(event if because is TIME else Said(event, because))

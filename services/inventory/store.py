@@ -28,6 +28,10 @@ class Faulty(AssertionError):
     """The books would not add up: a fault of ours, and nothing is written."""
 
 
+Arrival = tuple[UUID, str, str, dt.date]
+"""A batch with an expiry that came to a site: batch, site, item, last good day."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A batch as inventory knows it; `unit` is the item's base unit."""
@@ -122,7 +126,11 @@ _FACT_NAMES = _FACTS.split(", ")
 
 
 class InventoryStore:
-    """The state of inventory inside one transaction, whose item keys are locked."""
+    """The state of inventory inside one transaction, whose item keys are locked.
+
+    Statements are prepared once for each connection, perhaps while tables are still empty. `OFFSET 0` keeps a look-up
+    by key one, where such a plan would otherwise walk through the whole table ever after.
+    """
 
     def __init__(self, db: Connection) -> None:
         self._db = db
@@ -199,7 +207,9 @@ class InventoryStore:
             SELECT item_id AS kind, NULL AS reference, last FROM item_sequence WHERE item_id = ANY($1::text[])
             UNION ALL
             SELECT kind, reference, NULL
-            FROM unnest($2::text[], $3::text[]) AS asked (kind, reference) JOIN booking USING (kind, reference)
+            FROM unnest($2::text[], $3::text[]) AS asked (kind, reference)
+            WHERE EXISTS (SELECT FROM booking
+                          WHERE booking.kind = asked.kind AND booking.reference = asked.reference OFFSET 0)
             """,
             list(items),
             *columns(bookings, 2),
@@ -234,12 +244,15 @@ class InventoryStore:
         """Where batches stand at sites, and what those locations are for."""
         rows = await self._db.fetch(
             """
-            SELECT balance.batch_id, balance.site_id, balance.location_id, balance.quality, balance.quantity,
-                   zone.purpose
+            SELECT asked.batch_id, asked.site_id, there.location_id, there.quality, there.quantity,
+                   (SELECT purpose FROM location JOIN zone USING (site_id, zone_id)
+                    WHERE location.site_id = asked.site_id AND location.location_id = there.location_id) AS purpose
             FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::text[]) AS asked (batch_id, site_id)) AS asked
-            JOIN balance  USING (batch_id, site_id)
-            JOIN location USING (site_id, location_id)
-            JOIN zone     USING (site_id, zone_id)
+            CROSS JOIN LATERAL (
+                SELECT location_id, quality, quantity FROM balance
+                WHERE balance.batch_id = asked.batch_id AND balance.site_id = asked.site_id
+                OFFSET 0
+            ) AS there
             """,
             *columns(batches_at, 2),
         )
@@ -427,6 +440,7 @@ class InventoryStore:
         self,
         entries: Sequence[Entry],
         *,
+        arrivals: Collection[Arrival],
         sequences: Mapping[str, int],
         bookings: Collection[Booking],
         now: dt.datetime,
@@ -435,10 +449,12 @@ class InventoryStore:
 
         Also keeps the items' last numbers and the lines of business that this books, and lets the expiry watch see
         batches that arrived. Raises `Faulty`, or a violation of a CHECK, when a balance would fall below zero.
+
+        No part of it may be planned as a walk through a table: it is prepared once, when tables may still be empty.
         """
         if not sequences and not bookings:
             return
-        unaccounted = await self._db.fetchval(
+        rows = await self._db.fetch(
             """
             WITH line AS MATERIALIZED (
                 SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::uuid[], $5::numeric[], $6::text[],
@@ -455,67 +471,50 @@ class InventoryStore:
                                       from_kind, from_site_id, from_location_id, from_quality, from_partner_id,
                                       to_kind, to_site_id, to_location_id, to_quality, to_partner_id,
                                       reason, reason_text, reference, actor, effective_at, reverses, recorded_at)
-                SELECT line.*, $27 FROM line
-            ), counted AS (
+                SELECT line.*, $31 FROM line
+            ), numbered AS (
                 INSERT INTO item_sequence (item_id, last)
                 SELECT * FROM unnest($23::text[], $24::bigint[])
                 ON CONFLICT (item_id) DO UPDATE SET last = excluded.last
             ), guarded AS (
                 INSERT INTO booking (kind, reference, booked_at)
-                SELECT kind, reference, $27 FROM unnest($25::text[], $26::text[]) AS line_of_business (kind, reference)
-            ), net AS MATERIALIZED (
-                SELECT batch_id, site_id, location_id, quality, item_id, sum(change) AS change
-                FROM (SELECT batch_id, from_site_id, from_location_id, from_quality, item_id, -quantity
-                      FROM line WHERE from_kind = 'location'
-                      UNION ALL
-                      SELECT batch_id, to_site_id, to_location_id, to_quality, item_id, quantity
-                      FROM line WHERE to_kind = 'location')
-                     AS side (batch_id, site_id, location_id, quality, item_id, change)
-                GROUP BY batch_id, site_id, location_id, quality, item_id
-                HAVING sum(change) <> 0
-            ), emptied AS (
-                DELETE FROM balance USING net
-                WHERE (balance.batch_id, balance.site_id, balance.location_id, balance.quality)
-                    = (net.batch_id, net.site_id, net.location_id, net.quality)
-                  AND balance.quantity + net.change = 0
-                RETURNING 1
-            ), lessened AS (
-                UPDATE balance SET quantity = balance.quantity + net.change
-                FROM net
-                WHERE (balance.batch_id, balance.site_id, balance.location_id, balance.quality)
-                    = (net.batch_id, net.site_id, net.location_id, net.quality)
-                  AND net.change < 0
-                  AND balance.quantity + net.change <> 0
-                RETURNING 1
-            ), grown AS (
-                INSERT INTO balance (batch_id, site_id, location_id, quality, item_id, quantity)
-                SELECT * FROM net WHERE change > 0
-                ON CONFLICT (batch_id, site_id, location_id, quality)
-                DO UPDATE SET quantity = balance.quantity + excluded.quantity
+                SELECT kind, reference, $31 FROM unnest($25::text[], $26::text[]) AS line_of_business (kind, reference)
             ), arrived AS (
                 INSERT INTO batch_at_site (batch_id, site_id, item_id, expires_on, near_on, state)
-                SELECT DISTINCT batch_id, to_site_id, batch.item_id, expires_on, expires_on - near_expiry_days,
-                                'watched'
-                FROM line
-                JOIN batch USING (batch_id)
-                LEFT JOIN item ON item.item_id = batch.item_id
-                WHERE from_kind <> 'location' AND to_kind = 'location' AND expires_on IS NOT NULL
+                SELECT batch_id, site_id, item_id, expires_on,
+                       expires_on - (SELECT near_expiry_days FROM item WHERE item.item_id = arrival.item_id), 'watched'
+                FROM unnest($27::uuid[], $28::text[], $29::text[], $30::date[])
+                     AS arrival (batch_id, site_id, item_id, expires_on)
                 ON CONFLICT (batch_id, site_id) DO UPDATE
                 SET state = 'watched', expires_on = excluded.expires_on, near_on = excluded.near_on
                 WHERE batch_at_site.state = 'gone'
             )
-            SELECT (SELECT count(*) FROM net WHERE change < 0)
-                 - (SELECT count(*) FROM emptied)
-                 - (SELECT count(*) FROM lessened)
+            INSERT INTO balance (batch_id, site_id, location_id, quality, item_id, quantity, last_change)
+            SELECT batch_id, site_id, location_id, quality, item_id, abs(sum(change)), sum(change)
+            FROM (SELECT batch_id, from_site_id, from_location_id, from_quality, item_id, -quantity
+                  FROM line WHERE from_kind = 'location'
+                  UNION ALL
+                  SELECT batch_id, to_site_id, to_location_id, to_quality, item_id, quantity
+                  FROM line WHERE to_kind = 'location')
+                 AS side (batch_id, site_id, location_id, quality, item_id, change)
+            GROUP BY batch_id, site_id, location_id, quality, item_id
+            HAVING sum(change) <> 0
+            ON CONFLICT (batch_id, site_id, location_id, quality) DO UPDATE
+            SET quantity = balance.quantity + excluded.last_change, last_change = excluded.last_change
+            RETURNING CASE WHEN quantity = 0 THEN ctid END AS emptied, xmax = 0 AND last_change < 0 AS was_not_there
             """,
             *columns((_line(entry) for entry in entries), 22),
             list(sequences),
             list(sequences.values()),
             *columns(bookings, 2),
+            *columns(arrivals, 4),
             now,
         )
-        if unaccounted:
-            raise Faulty(f"{unaccounted} balances would be taken from and are not there: nothing was booked")
+        if any(row["was_not_there"] for row in rows):
+            raise Faulty("something would be taken from where nothing stands: nothing was booked")
+        emptied = [row["emptied"] for row in rows if row["emptied"] is not None]
+        if emptied:
+            await self._db.execute("DELETE FROM balance WHERE ctid = ANY($1::tid[])", emptied)
 
     async def watch_again(self, batch_ids: Collection[UUID]) -> list[tuple[UUID, str]]:
         """Let the expiry watch begin anew with batches whose expiry was corrected; returns where they stand."""

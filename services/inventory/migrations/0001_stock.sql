@@ -133,14 +133,17 @@ CREATE TABLE booking (
 );
 REVOKE UPDATE, DELETE, TRUNCATE ON booking FROM batchwise_inventory;
 
--- The ledger folded. Nothing there is no row, and less than nothing cannot be.
+-- The ledger folded. Less than nothing cannot be; what came to nothing is removed in the same transaction.
+-- `last_change` lets one INSERT … ON CONFLICT book more and less alike: the row that is proposed must satisfy the CHECK
+-- too, so it proposes the change without its sign, and adds the one with it.
 CREATE TABLE balance (
     batch_id    uuid    NOT NULL REFERENCES batch,
     site_id     text    NOT NULL,
     location_id text    NOT NULL,
     quality     text    NOT NULL CHECK (quality IN ('pending', 'released', 'rejected')),
     item_id     text    NOT NULL,
-    quantity    numeric NOT NULL CHECK (quantity > 0),
+    quantity    numeric NOT NULL CHECK (quantity >= 0),
+    last_change numeric NOT NULL,
     PRIMARY KEY (batch_id, site_id, location_id, quality),
     FOREIGN KEY (site_id, location_id) REFERENCES location
 );
