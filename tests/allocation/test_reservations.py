@@ -216,10 +216,10 @@ class Reservations(RuleBasedStateMachine):
             assert self.missing[demand_id] + has == wanted
 
     @invariant()
-    def nothing_held_stays_promised(self) -> None:
+    def nothing_held_stays_promised_or_on_its_way(self) -> None:
         for claim in self.claims.values():
             if claim.spot.batch_id in self.held:
-                assert claim.status is not ClaimStatus.PROMISED
+                assert claim.status not in {ClaimStatus.PROMISED, ClaimStatus.PICKED}
 
     @invariant()
     def nothing_is_promised_where_it_may_not_be_picked(self) -> None:
@@ -256,3 +256,17 @@ def test_a_pick_that_was_moved_before_it_was_booked_takes_its_claim_from_where_i
     assert floor.free[there] == 4
     assert floor.free[here] == 0
     assert not floor.revoked
+
+
+def test_a_swap_exchanges_what_others_have_and_takes_the_rest_from_what_is_free() -> None:
+    here, there = spot("A", "A-1"), spot("B", "A-1")
+    mine = Claim(new_id(), new_id(), here, Decimal(5), ClaimStatus.PROMISED, (1,))
+    other = Claim(new_id(), new_id(), there, Decimal(3), ClaimStatus.PROMISED, (2,))
+    floor = Floor(
+        {here: Decimal(1), there: Decimal(4)}, {claim.reservation_id: claim for claim in (mine, other)}, new_id
+    )
+    floor.swap(mine, there, [other])
+    assert floor.free == {here: Decimal(3), there: Decimal(2)}
+    assert floor.claims[mine.reservation_id].spot == there
+    assert floor.claims[other.reservation_id].spot == here
+    assert floor.refreshed == {mine.demand_id, other.demand_id}
