@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from delivery import problems
@@ -37,6 +38,11 @@ _log = structlog.get_logger("delivery.app")
 
 LARGEST_REQUEST = 2_000_000
 """Bytes of one HTTP body."""
+
+_NOT_ASKED = "not asked yet"
+_SILENT_SECONDS = 3.0
+_ANSWER_SECONDS = 10.0
+"""A call that lasts longer while the database does not answer is told to come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ class Runtime:
         self.parking = Parking(self.pool, ears, self.chunks, clock)
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
-        self._database_problem: str | None = "not asked yet"
+        self._database_problem: str | None = _NOT_ASKED
 
     async def start(self) -> None:
         """Start the loops; none of them needs the database or the brokers to be there already."""
@@ -154,7 +160,8 @@ class Runtime:
         """Finish what is under way: the chunk, the commands, then what they announced; hand everything over."""
         self._stopping.set()
         self.consumer.stop()
-        await self.gathering.drain()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.gathering.drain(), _ANSWER_SECONDS)
         self.relay.stop()
         _done, late = await asyncio.wait(self._loops, timeout=15) if self._loops else (set(), set())
         for loop in late:
@@ -162,6 +169,11 @@ class Runtime:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.pool.close(), 3)
         self.tracing.shutdown()
+
+    @property
+    def database_answers(self) -> bool:
+        """Whether the database answered when it was last asked, if it was."""
+        return self._database_problem in (None, _NOT_ASKED)
 
     def not_ready(self) -> dict[str, str]:
         """What this service waits for, by part; empty when it is ready."""
@@ -206,24 +218,34 @@ class Runtime:
     async def _look(self) -> None:
         """Once a second, see whether the database answers, and measure outbox and parked messages."""
         while not self._stopping.is_set():
+            asking = asyncio.create_task(self._measure())
             try:
-                async with asyncio.timeout(5):
-                    row = await self.pool.fetchrow(
-                        """
-                        SELECT (SELECT count(*) FROM (SELECT FROM delivery.outbox LIMIT 100000) AS rows) AS outbox,
-                               (SELECT coalesce(extract(epoch FROM clock_timestamp() - said_at), 0)::float8
-                                FROM delivery.outbox ORDER BY id LIMIT 1) AS age,
-                               (SELECT count(*) FROM delivery.parked WHERE status = 'parked') AS parked
-                        """
-                    )
-                self.metrics.outbox_rows.set(row["outbox"] if row else 0)
-                self.metrics.outbox_age.set(max(0.0, (row["age"] if row else None) or 0.0))
-                self.metrics.parked_open.set(row["parked"] if row else 0)
+                # Not a time-out around the question: a driver that gives up on a silent server takes long to clean up.
+                while not (await asyncio.wait({asking}, timeout=_SILENT_SECONDS))[0]:
+                    self._database_problem = f"no answer within {_SILENT_SECONDS:.0f} s"
+                    if self._stopping.is_set():
+                        return
+                asking.result()
                 self._database_problem = None
             except Exception as error:
                 self._database_problem = f"{type(error).__name__}: {error}"
+            finally:
+                asking.cancel()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), 1.0)
+
+    async def _measure(self) -> None:
+        row = await self.pool.fetchrow(
+            """
+            SELECT (SELECT count(*) FROM (SELECT FROM delivery.outbox LIMIT 100000) AS rows) AS outbox,
+                   (SELECT coalesce(extract(epoch FROM clock_timestamp() - said_at), 0)::float8
+                    FROM delivery.outbox ORDER BY id LIMIT 1) AS age,
+                   (SELECT count(*) FROM delivery.parked WHERE status = 'parked') AS parked
+            """
+        )
+        self.metrics.outbox_rows.set(row["outbox"] if row else 0)
+        self.metrics.outbox_age.set(max(0.0, (row["age"] if row else None) or 0.0))
+        self.metrics.parked_open.set(row["parked"] if row else 0)
 
 
 class _Observed:
@@ -244,6 +266,7 @@ class _Observed:
         runtime = self._runtime
         status = 500
         answered = False
+        given_up = False
         began = time.perf_counter()
         received = 0
 
@@ -252,11 +275,14 @@ class _Observed:
             message = await receive()
             received += len(message.get("body", b""))
             if received > LARGEST_REQUEST:
-                raise problems.problem(413, "too_large", f"the body has more than {LARGEST_REQUEST} bytes")
+                # What FastAPI lets through while it reads a body; anything else becomes its own 400.
+                raise HTTPException(413, f"the body has more than {LARGEST_REQUEST} bytes")
             return message
 
         async def watched_send(message: Message) -> None:
             nonlocal status, answered
+            if given_up:
+                return
             if message["type"] == "http.response.start":
                 status, answered = message["status"], True
             await send(message)
@@ -265,8 +291,16 @@ class _Observed:
         name = f"{scope['method']} {scope['path']}"
         with runtime.tracing.within(name, SpanKind.SERVER, traceparent) as span:
             scope.setdefault("state", {})["traceparent"] = traceparent_of(span, traceparent)
+            call = asyncio.ensure_future(self._app(scope, watched_receive, watched_send))
             try:
-                await self._app(scope, watched_receive, watched_send)
+                while not (await asyncio.wait({call}, timeout=1.0))[0]:
+                    late = time.perf_counter() - began > _ANSWER_SECONDS
+                    if late and not answered and not runtime.database_answers:
+                        _log.warning("a call met a database that is silent", call=name)
+                        given_up, status = True, 503
+                        await problems.away()(scope, receive, send)
+                        return
+                call.result()
             except Exception as error:
                 if answered:
                     raise
@@ -277,6 +311,9 @@ class _Observed:
                     _log.exception("a call failed", call=name)
                     await problems.fault()(scope, receive, watched_send)
             finally:
+                # What it still waits for ends in its own time; nobody waits for it.
+                call.cancel()
+                call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
                 route = scope.get("route")
                 path = getattr(route, "path", "unmatched")
                 runtime.metrics.http_seconds.labels(scope["method"], path, status).observe(time.perf_counter() - began)
