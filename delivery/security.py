@@ -6,19 +6,24 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import jwt
+import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from delivery.problems import problem
 from delivery.settings import Settings
 
+_log = structlog.get_logger("delivery.security")
+
 _ALGORITHMS = ["ES256", "RS256", "EdDSA"]
 _REFRESH_SECONDS = 300.0
 _RETRY_SECONDS = 10.0
+_NO_KEYS_RETRY_SECONDS = 1.0
+_CLOCKS_APART_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,9 @@ class Doorkeeper:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._keys: dict[str, Any] = {}
-        self._read_at = -_REFRESH_SECONDS
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._tried_at = float("-inf")
+        self._unreachable = ""
         self._lock = asyncio.Lock()
         self._known: dict[str, tuple[float, Person]] = {}
 
@@ -73,6 +79,7 @@ class Doorkeeper:
                 algorithms=_ALGORITHMS,
                 audience=self._settings.token_audience,
                 issuer=self._settings.token_issuer,
+                leeway=_CLOCKS_APART_SECONDS,
                 options={"require": ["exp", "iat", "sub", "iss", "aud"]},
             )
         except jwt.PyJWTError as error:
@@ -88,17 +95,25 @@ class Doorkeeper:
         self._known[token] = (min(float(claims["exp"]), time.time() + _REFRESH_SECONDS), person)
         return person
 
-    async def _key(self, kid: str) -> Any:
-        age = time.monotonic() - self._read_at
-        if (kid not in self._keys and age > _RETRY_SECONDS) or age > _REFRESH_SECONDS:
+    async def _key(self, kid: str) -> jwt.PyJWK:
+        """The issuer's key of that name; with its own algorithm, so that a token cannot choose another."""
+        if self._stale(kid):
             async with self._lock:
-                if time.monotonic() - self._read_at > _RETRY_SECONDS:
+                if self._stale(kid):
                     await self._read_keys()
+        if not self._keys:
+            raise problem(503, "issuer_unreachable", f"the issuer's keys cannot be read: {self._unreachable}")
         if kid not in self._keys:
             raise TokenRefused(f"signed with key {kid!r}, which issuer {self._settings.token_issuer!r} does not have")
         return self._keys[kid]
 
+    def _stale(self, kid: str) -> bool:
+        """Whether to ask the issuer: now and then, also while it is away, and not for every call."""
+        retry = _RETRY_SECONDS if self._keys else _NO_KEYS_RETRY_SECONDS
+        return time.monotonic() - self._tried_at > (_REFRESH_SECONDS if kid in self._keys else retry)
+
     async def _read_keys(self) -> None:
+        """Read the issuer's keys; those that were read before hold until it can be reached again."""
         where = self._settings.token_jwks
         try:
             if where and "://" not in where:
@@ -106,16 +121,16 @@ class Doorkeeper:
             else:
                 async with httpx.AsyncClient(timeout=5) as client:
                     if not where:
-                        about = await client.get(f"{self._settings.token_issuer}/.well-known/openid-configuration")
+                        issuer = self._settings.token_issuer.rstrip("/")
+                        about = await client.get(f"{issuer}/.well-known/openid-configuration")
                         where = about.raise_for_status().json()["jwks_uri"]
                     found = (await client.get(where)).raise_for_status().json()
-            self._keys = {key.key_id or "": key.key for key in jwt.PyJWKSet.from_dict(found).keys}
-            self._read_at = time.monotonic()
+            self._keys = {key.key_id or "": key for key in jwt.PyJWKSet.from_dict(found).keys}
         except (OSError, ValueError, KeyError, httpx.HTTPError, jwt.PyJWTError) as error:
-            if not self._keys:
-                raise problem(
-                    503, "issuer_unreachable", f"the issuer's keys cannot be read: {type(error).__name__}: {error}"
-                ) from error
+            self._unreachable = f"{type(error).__name__}: {error}"
+            _log.warning("the issuer's keys cannot be read", error=self._unreachable)
+        finally:
+            self._tried_at = time.monotonic()
 
 
 def _words(claim: object) -> list[str]:

@@ -1,13 +1,17 @@
 """HTTP writes take effect once, share transactions, and carry their trace to the last write."""
 
 import asyncio
+import datetime as dt
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import ClassVar
+from unittest import mock
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -15,6 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from delivery import Announcements, Said, Service, Work, hears
 from delivery.kafka import create_topics
 from delivery.migrating import migrate
+from delivery.security import Doorkeeper
 from deploy.local.servers import Servers
 from tests.delivery.playground import Here, Playground, until
 from tests.delivery.toy import app as toy
@@ -68,6 +73,55 @@ async def test_a_write_without_a_key_is_refused_and_says_so(here: Here) -> None:
     answer = await here.client.post("/rings", json={"name": "a", "n": 1}, headers=headers)
     assert answer.status_code == 422
     assert answer.json()["fields"][0]["field"] == "idempotency-key"
+
+
+async def test_a_body_that_is_too_large_is_refused_also_when_it_does_not_say_its_length(here: Here) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 1_000_000
+
+    headers = {**here.headers(), "Content-Type": "application/json"}
+    answer = await here.client.post("/rings", content=endless(), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+async def test_a_token_of_another_algorithm_than_its_key_is_refused(here: Here) -> None:
+    genuine = here.issuer.mint("somebody", ["operator"])
+    kid = jwt.get_unverified_header(genuine)["kid"]
+    forged = jwt.encode({"sub": "x"}, rsa.generate_private_key(65537, 2048), "RS256", headers={"kid": kid})
+    answer = await here.client.post(
+        "/rings", json={"name": "a", "n": 1}, headers={**here.headers(), "Authorization": f"Bearer {forged}"}
+    )
+    assert answer.status_code == 401
+
+
+async def test_an_issuer_that_is_away_is_asked_now_and_then_and_not_for_every_call(
+    place: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doorkeeper = Doorkeeper(place.settings)
+    await doorkeeper.check(place.issuer.mint("somebody", ["operator"]))
+    monkeypatch.setattr(doorkeeper, "_settings", place.with_settings(token_jwks=str(place.folder / "gone")))
+    monkeypatch.setattr(doorkeeper, "_tried_at", doorkeeper._tried_at - 3_600)
+    asked = mock.AsyncMock(wraps=doorkeeper._read_keys)
+    monkeypatch.setattr(doorkeeper, "_read_keys", asked)
+    for n in range(5):
+        # The keys that it has still hold.
+        assert (await doorkeeper.check(place.issuer.mint(f"somebody{n}", ["operator"]))).subject == f"somebody{n}"
+    assert asked.await_count == 1
+
+
+async def test_a_clock_that_is_a_little_behind_the_issuers_refuses_nobody(
+    place: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = place.issuer.mint("somebody", ["operator"])
+
+    class Behind(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> "Behind":
+            return super().now(tz) - dt.timedelta(seconds=5)
+
+    monkeypatch.setattr("jwt.api_jwt.datetime", Behind)
+    assert (await Doorkeeper(place.settings).check(token)).subject == "somebody"
 
 
 async def test_a_command_that_fails_does_not_take_its_neighbours_with_it(here: Here, place: Playground) -> None:
