@@ -1,6 +1,7 @@
 """What people ask about batches: find them, where they came from, where they went, what happened to them."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -12,9 +13,11 @@ from delivery import Connection, Page, Pool, problem_responses, reading, require
 from delivery.problems import problem
 from services.trace import views
 from services.trace.domain.genealogy import Direction, tree_of
+from services.trace.domain.names import item_subject
 from services.trace.queries import (
     Found,
     Node,
+    Row,
     find_claims,
     find_deliveries,
     find_flows,
@@ -47,6 +50,8 @@ Db = Annotated[Pool, Depends(reading)]
 Moment = Annotated[
     AwareDatetime | None, Query(description="As things had happened by then.", examples=["2026-03-02T09:00:00Z"])
 ]
+After = Annotated[str | None, Query(max_length=300, description="`next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=500)]
 Depth = Annotated[int | None, Query(ge=1, le=DEEPEST, description="How many steps to go; all, if absent.")]
 
 
@@ -78,8 +83,8 @@ async def search(
             description="How a number or a supplier's number begins, or an item.",
         ),
     ] = None,
-    after: Annotated[str | None, Query(max_length=300, description="`next` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    after: After = None,
+    limit: Limit = 100,
 ) -> Response:
     """Find batches by item, number, supplier's number, or how they begin; in the order of item and number.
 
@@ -194,17 +199,25 @@ async def custody(batch_id: SomeBatch, db: Db, as_of: Moment = None) -> Response
 
 
 @router.get("/batches/{batch_id}/timeline", response_model=views.TimelinePage, responses=problem_responses(404, 409))
-async def timeline(
-    batch_id: SomeBatch,
-    db: Db,
-    after: Annotated[str | None, Query(max_length=300, description="`next` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> Response:
+async def timeline(batch_id: SomeBatch, db: Db, after: After = None, limit: Limit = 100) -> Response:
     """Everything that happened to a batch, as sentences, oldest first."""
     past = _timeline_cursor(after)
     async with db.acquire(timeout=10) as connection:
         node = await the_node(connection, batch_id)
         rows = await find_timeline(connection, {node.node, node.name_id}, past, limit + 1)
+    return _timeline_page(rows, limit)
+
+
+@router.get("/items/{item_id}/timeline", response_model=views.TimelinePage)
+async def item_timeline(item_id: Code, db: Db, after: After = None, limit: Limit = 100) -> Response:
+    """What concerned an item and no batch of it: definitions, shortages, cancelled demands, alerts; oldest first."""
+    past = _timeline_cursor(after)
+    async with db.acquire(timeout=10) as connection:
+        rows = await find_timeline(connection, {item_subject(item_id)}, past, limit + 1)
+    return _timeline_page(rows, limit)
+
+
+def _timeline_page(rows: Sequence[Row], limit: int) -> Response:
     shown = rows[:limit]
     following = cursor_of(shown[-1]["at"], shown[-1]["id"]) if len(rows) > limit else None
     return answer({"items": [views.timeline_line(row) for row in shown], "next": following})

@@ -485,7 +485,7 @@ async def find_standings(
 
 
 async def _add_commitments(db: Connection, batch_ids: Sequence[UUID], standings: Mapping[UUID, Standing]) -> None:
-    """What is promised, what people picked and nobody sent, what stands at the gate."""
+    """What is promised, what people picked and nobody sent or took back, what stands at the gate."""
     promises = await db.fetch(
         """
         SELECT promise.*, partner.name AS partner_name
@@ -504,7 +504,10 @@ async def _add_commitments(db: Connection, batch_ids: Sequence[UUID], standings:
         SELECT picked.batch_id, picked.demand_id, picked.customer_id, partner.name AS partner_name,
                picked.quantity - coalesce(sent.quantity, 0) AS quantity
         FROM (SELECT batch_id, demand_id, min(customer_id) AS customer_id, sum(quantity) AS quantity
-              FROM pick WHERE batch_id = ANY($1) GROUP BY batch_id, demand_id) AS picked
+              FROM pick
+              WHERE batch_id = ANY($1)
+                AND NOT EXISTS (SELECT FROM revocation WHERE revocation.reservation_id = pick.reservation_id)
+              GROUP BY batch_id, demand_id) AS picked
         LEFT JOIN (SELECT batch_id, demand_id, sum(quantity) AS quantity
                    FROM dispatch WHERE batch_id = ANY($1) GROUP BY batch_id, demand_id) AS sent
              USING (batch_id, demand_id)

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from contracts.integration import CostPosted, ItemDefined, PartnerDefined, PartnerRole, PostingKind
@@ -12,6 +13,8 @@ from contracts.inventory import HoldLifted, MovementReason
 from contracts.receiving import BatchDatesCorrected
 from contracts.values import HoldKind
 from services.trace.app import service
+from services.trace.domain.genealogy import Direction
+from services.trace.queries import find_genealogy, find_nodes
 from services.trace.views import BatchPage, CustodyView, TimelinePage
 from tests.service_harness import Running, running
 from tests.trace.stories import (
@@ -206,6 +209,56 @@ async def test_the_timeline_tells_what_happened_in_order_page_by_page(at: Runnin
         "issued",
     ]
     assert len(lines) == 8
+
+
+async def test_what_concerns_no_batch_is_told_under_its_item(at: Running) -> None:
+    await at.hear(
+        allocated("MIX", "M", "5", "C-1", "SO-1", nothing=True),
+        ItemDefined(item_id="MIX", name="Mix", base_unit="KGM", revision=1),
+    )
+    page = TimelinePage.model_validate((await at.get("/items/MIX/timeline")).json())
+    assert [line.sentence for line in page.items] == [
+        "Item MIX defined as Mix, rev. 1",
+        "Nothing of 5 KGM could be promised to C-1 (SO-1)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("movement", "quantity"),
+        ("timeline", "sentence"),
+        ("report", "quantity"),
+        ("link", "quantity"),
+        ("receipt", "quantity"),
+        ("dispatch", "quantity"),
+        ("pick", "quantity"),
+        ("refusal", "reason"),
+        ("revocation", "reason"),
+    ],
+)
+async def test_the_service_itself_cannot_change_what_was_once_told(at: Running, table: str, column: str) -> None:
+    for change in (f"DELETE FROM {table}", f"UPDATE {table} SET {column} = {column}"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await at.runtime.pool.execute(change)
+
+
+async def test_a_trace_looks_up_its_links_however_many_others_there_are(at: Running) -> None:
+    """The planner must not read the whole table of links: it does so for good while it is small and not analysed."""
+    await at.hear(
+        registered("RAW", "R0", "S-1"), *(produced("END", f"E{n}", ("RAW", f"R{n}", "1")) for n in range(400))
+    )
+    async with at.runtime.pool.acquire() as db, db.transaction():
+
+        async def read_whole() -> int:
+            found: int = await db.fetchval("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'link'")
+            return found
+
+        before = await read_whole()
+        [node] = await find_nodes(db, batch_id("RAW", "R0", "S-1"))
+        for direction in Direction:
+            await find_genealogy(db, [node], direction)
+        assert await read_whole() == before
 
 
 async def test_a_lower_revision_of_an_item_or_partner_never_replaces_a_higher_one(at: Running) -> None:
