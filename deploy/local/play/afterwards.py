@@ -16,6 +16,18 @@ from deploy.local.play.telling import count, money, number
 
 HAZARD = "supplier's notice: herbicide (haloxyfop) found in the filler, as in FDA recall F-0904-2020"
 
+TOLD = frozenset(
+    {
+        "integration.BatchProduced",
+        "receiving.BatchReceived",
+        "receiving.BatchInspected",
+        "allocation.DemandAllocated",
+        "allocation.PickConfirmed",
+        "allocation.ShipmentDispatched",
+    }
+)
+"""Which kinds of lines of a timeline are shown here."""
+
 
 async def traces(scene: Scene) -> None:
     """The genealogy both ways as trees, and the timeline of a batch."""
@@ -26,7 +38,9 @@ async def traces(scene: Scene) -> None:
     scene.tell.tree(_drawn(await _tree(scene, RECALLED, "down")))
     path = f"/batches/{scene.people.batches['FG-15725-204', 'P2611-01']}/timeline"
     lines = await scene.world.all("trace", path, limit=500)
-    scene.tell.say(f"The timeline of P2611-01 has {count(len(lines), 'line')}; the last: {lines[-1]['sentence']}.")
+    scene.tell.say(f"Of the {count(len(lines), 'line')} in the timeline of P2611-01:")
+    told = [line for line in lines if line["event_type"] in TOLD or " issued " in line["sentence"]]
+    scene.tell.table(("day", "who", "what"), [(line["at"][:10], line["actor"], line["sentence"]) for line in told])
 
 
 async def _tree(scene: Scene, batch: tuple[str, str], direction: str) -> dict[str, Any]:
@@ -41,11 +55,14 @@ def _drawn(branch: dict[str, Any], tree: Tree | None = None) -> Tree:
         # Partial reports of one batch are one branch here.
         taken = sum((Decimal(each["quantity"]) for each in some), Decimal(0))
         _drawn({**some[0], "quantity": str(taken)}, here)
+    for name, some in _grouped(branch["deliveries"], lambda row: row["partner_name"] or row["partner_id"]):
+        left = sum((Decimal(row["quantity"]) for row in some), Decimal(0))
+        here.add(Text(f"→ {name}  {number(left)} {UNIT_WORDS[some[0]['unit']]}", style="green"))
     return here
 
 
 def _named(branch: dict[str, Any]) -> Text:
-    """A batch, how much went along the branch to it, and who sent it to us or got it from us."""
+    """A batch, how much went along the branch to it, and who sent it to us."""
     text = Text(branch["batch_no"], style="bold")
     text.append(f"  {branch['item_id']}", style="dim")
     if branch["quantity"]:
@@ -55,10 +72,6 @@ def _named(branch: dict[str, Any]) -> Text:
     senders = {row["partner_name"] for row in branch["receipts"] if row["partner_name"]}
     if senders:
         text.append(f"  from {' and '.join(sorted(senders))}", style="green")
-    customers = _grouped(branch["deliveries"], lambda row: row["partner_name"] or row["partner_id"])
-    if customers:
-        told = (f"{name} {number(sum(Decimal(row['quantity']) for row in some))}" for name, some in customers)
-        text.append(f"  → {', '.join(told)}", style="green")
     return text
 
 
@@ -69,40 +82,38 @@ async def _trace_caught_up(scene: Scene) -> None:
         stock: dict[str, Decimal] = {}
         for one in await scene.people.stock():
             stock[one.batch_id] = stock.get(one.batch_id, Decimal(0)) + one.quantity
-        pages = await at_once(scene.world.get("trace", f"/batches/{each}") for each in scene.people.batches.values())
+        pages = await at_once(scene.world.find("trace", f"/batches/{each}") for each in scene.people.batches.values())
         return all(
-            Decimal(page["account"]["on_hand"]) == stock.get(str(page["batch"]["id"]), Decimal(0)) for page in pages
+            page is not None and Decimal(page["account"]["on_hand"]) == stock.get(str(page["batch"]["id"]), Decimal(0))
+            for page in pages
         )
 
     await scene.world.until("trace has heard of every movement", ask, service="trace")
 
 
 async def postings(scene: Scene) -> None:
+    """What the ERP got to book, kind by kind, and what it is worth."""
     await _all_acknowledged(scene)
     await _learn_a_cost(scene)
     rows = await _all_acknowledged(scene)
-    scene.tell.table(
-        ("posting", "count", "value CNY", "acknowledged", "valued later"),
-        [
-            (
-                kind,
-                number(len(some)),
-                money(sum((Decimal(row["value"]) for row in some if row["value"] is not None), Decimal(0))),
-                number(sum(row["status"] == "accepted" for row in some)),
-                number(sum(row["value"] is None for row in some)),
-            )
-            for kind, some in _grouped(rows, lambda row: row["kind"])
-        ]
-        + [
-            (
-                "Σ",
-                number(len(rows)),
-                money(sum((Decimal(row["value"]) for row in rows if row["value"] is not None), Decimal(0))),
-                number(sum(row["status"] == "accepted" for row in rows)),
-                "",
-            )
-        ],
-        right=("count", "value CNY", "acknowledged", "valued later"),
+    kinds = ("receipt", "production", "consumption", "issue", "revaluation")
+    by_kind = dict(_grouped(rows, lambda row: row["kind"]))
+    listed = [(kind, by_kind[kind]) for kind in (*kinds, *(by_kind.keys() - {*kinds})) if kind in by_kind]
+    columns = ("posting", "count", "value CNY", "acknowledged", "valued later")
+    scene.tell.table(columns, [_posted(*each) for each in (*listed, ("Σ", rows))], right=columns[1:])
+    scene.tell.say(
+        "A posting whose cost is not known yet says so, and a revaluation brings the value when it is: topics are not "
+        "ordered against each other, and an invoice may come last."
+    )
+
+
+def _posted(kind: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    return (
+        kind,
+        number(len(rows)),
+        money(sum((Decimal(row["value"]) for row in rows if row["value"] is not None), Decimal(0))),
+        number(sum(row["status"] == "accepted" for row in rows)),
+        number(sum(row["value"] is None for row in rows)),
     )
 
 
@@ -136,8 +147,9 @@ async def recall(scene: Scene) -> None:
     seed = {"batch_id": scene.people.batches[RECALLED]}
     preview = await scene.world.post("trace", "/recalls/preview", seed, by="qiang")
     totals = preview["totals"]
+    levels = 1 + max(batch["depth"] for batch in preview["batches"])
     scene.tell.say(
-        f"Preview of {RECALLED[1]}: {count(totals['batches'], 'batch', 'batches')} in three levels, "
+        f"Preview of {RECALLED[1]}: {count(totals['batches'], 'batch', 'batches')} on {levels} levels, "
         f"{count(totals['demands'], 'demand')} promised or picked, {count(totals['customers'], 'customer')} reached. "
         "Nothing has changed yet."
     )
@@ -150,9 +162,9 @@ async def recall(scene: Scene) -> None:
     done = await scene.world.until(
         "every batch of the recall is held and no promise is left", partial(_recalled, scene)
     )
-    took = time.monotonic() - began
     progress = done["progress"]
     await _planned_anew(scene, done)
+    took = time.monotonic() - began
     scene.tell.table(
         ("batch", "made or received", "frozen", "shipped", "consumed", "unaccounted", "revoked"),
         [_recalled_row(batch) for batch in done["batches"]],
@@ -195,7 +207,8 @@ async def _planned_anew(scene: Scene, recall: dict[str, Any]) -> None:
         if demand_id in lost:
             demand = await scene.people.until_demand(reference, "has no recalled batch", sound)
             served += not Decimal(demand["missing"])
-    scene.tell.say(f"{count(len(lost), 'demand')} lost a batch; {served} have another one already, the rest wait.")
+    others = "all have another one already" if served == len(lost) else f"{served} have another one, the others wait"
+    scene.tell.say(f"{count(len(lost), 'demand')} lost a batch; {others}.")
 
 
 def _grouped(

@@ -170,7 +170,8 @@ async def _stammer(scene: Scene) -> None:
         return rows[0] if rows else None
 
     parked = await scene.world.until("half a message is parked", ask, service="integration")
-    scene.tell.refused(f"Half a message comes: parked, not lost ({_short(parked['error'], 120)}).")
+    why = parked["error"].partition(", got ")[0]
+    scene.tell.refused(f"Half a message comes: parked with its reason, not lost ({why}).")
     await scene.world.post(
         "integration", f"/parked/{parked['id']}/discard", {"reason": "line went dead, the MES sent it anew"}, by="sofia"
     )
@@ -243,9 +244,9 @@ async def put_aways(scene: Scene) -> None:
     proposal = await scene.people.proposal(first)
     why = Counter(other["code"] for other in proposal["passed_over"])
     place = await scene.people.put_away(first)
+    elsewhere = ", ".join(f"{many} {code.replace('_', ' ')}" for code, many in why.items())
     scene.tell.say(
-        f"{first.batch_no}, {number(first.quantity)} bottles, pending: {place} is proposed ({proposal['reason']}); "
-        f"passed over: {', '.join(f'{many} {code.replace(chr(95), chr(32))}' for code, many in why.items())}."
+        f"{first.batch_no}, pending: {place} is proposed for {proposal['reason']}. Passed over: {elsewhere}."
     )
     status, refused = await scene.world.attempt(
         "inventory",
@@ -308,7 +309,3 @@ async def inspections(scene: Scene) -> None:
 
 def _at(day: dt.date, hour: int) -> dt.datetime:
     return dt.datetime.combine(day, dt.time(hour), dt.UTC)
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -73,7 +73,7 @@ async def _services_agree(scene: Scene) -> Finding:
     ]
     if wrong:
         return False, "; ".join(wrong[:4])
-    return True, f"inventory, allocation, trace, integration: {count(len(ours), 'batch', 'batches')} on hand"
+    return True, f"{len(found)} books of {count(len(ours), 'batch', 'batches')} on hand"
 
 
 async def _in_inventory(scene: Scene) -> Quantities:
@@ -133,7 +133,7 @@ async def _promises_are_covered(scene: Scene) -> Finding:
     if reserved != promised or over:
         unlike = sorted(key for key in reserved.keys() | promised.keys() if reserved.get(key) != promised.get(key))
         return False, f"reserved and promised differ for {unlike[:3]}; more than there is: {over[:2]}"
-    return True, f"{count(len(promised), 'batch', 'batches')} promised, 0 beyond what is on hand"
+    return True, f"{count(len(promised), 'batch', 'batches')} promised, 0 beyond stock"
 
 
 async def _demands(scene: Scene) -> list[dict[str, Any]]:
@@ -150,7 +150,7 @@ async def _demands_add_up(scene: Scene) -> Finding:
     ]
     status = Counter(demand["status"] for demand in demands)
     numbers = ", ".join(f"{many} {what.replace('_', ' ')}" for what, many in status.most_common())
-    return not wrong, f"{'not so: ' + ', '.join(wrong) + '; ' if wrong else ''}{len(demands)} demands: {numbers}"
+    return not wrong, f"{'not so: ' + ', '.join(wrong) + '; ' if wrong else ''}{numbers}"
 
 
 async def _movements(scene: Scene) -> list[dict[str, Any]]:
@@ -182,7 +182,7 @@ async def _only_good_stock_left(scene: Scene) -> Finding:
     if wrong:
         return False, ", ".join(wrong)
     placed = sum(len(some) for some in holds.values())
-    return True, f"{count(len(issues), 'issue')} against {count(placed, 'hold')}, by the ledger's own sequence"
+    return True, f"{count(len(issues), 'issue')} against {count(placed, 'hold')}, by sequence"
 
 
 async def _reports_counted_once(scene: Scene) -> Finding:
@@ -198,10 +198,11 @@ async def _reports_counted_once(scene: Scene) -> Finding:
     for key in made.keys() | used.keys():
         page = await scene.world.get("trace", f"/batches/{scene.people.batches[key]}/custody")
         account = page["account"]
-        if Decimal(account["consumed"]) != used[key] or (key in made and Decimal(account["booked"]) != made[key]):
+        whole = key not in made or Decimal(account["entered"]) == made[key]
+        if Decimal(account["consumed"]) != used[key] or account["differences"] or not whole:
             wrong.append(key[1])
-    numbers = f"{count(len(told), 'report')}, {count(len(made), 'batch', 'batches')} made, {len(used)} used up"
-    return not wrong, f"not so: {', '.join(wrong)}" if wrong else f"{numbers}; 1 came three times"
+    numbers = f"{count(len(told), 'report')}, {count(len(made), 'batch', 'batches')} made from {len(used)}"
+    return not wrong, f"not so: {', '.join(wrong)}" if wrong else numbers
 
 
 async def _posted_once(scene: Scene) -> Finding:
@@ -237,7 +238,7 @@ async def _values_agree(scene: Scene) -> Finding:
             wrong.append(f"{row['item_id']}: {row['value']} here, {scene.erp.value_of(row['item_id'])} in the ERP")
     if wrong:
         return False, "; ".join(wrong)
-    return True, f"{count(len(rows), 'item')}, CNY {money(total)} in stock, to the last digit"
+    return True, f"{count(len(rows), 'item')}, CNY {money(total)} in stock"
 
 
 async def _recall_is_complete(scene: Scene) -> Finding:
@@ -246,6 +247,7 @@ async def _recall_is_complete(scene: Scene) -> Finding:
         batch["batch"]["batch_no"]
         for batch in recall["batches"]
         if Decimal(batch["account"]["unaccounted"])
+        or batch["account"]["percent_accounted"] != "100.00"
         or batch["account"]["differences"]
         or Decimal(batch["frozen"]) != Decimal(batch["account"]["on_hand"])
     ]
@@ -263,4 +265,4 @@ async def _nothing_parked(scene: Scene) -> Finding:
     given_up = await scene.world.all("integration", "/parked", by="sofia", status="discarded")
     if wrong or len(given_up) != scene.discarded:
         return False, "; ".join(wrong) or f"{len(given_up)} discarded, {scene.discarded} planted"
-    return True, f"5 services, 0 messages; {scene.discarded} given up by a person, with a reason"
+    return True, f"{len(parked)} services; {scene.discarded} given up by a person"

@@ -150,7 +150,8 @@ async def picks_and_shipments(scene: Scene) -> None:
         for (customer_id, site_id), some in orders.items()
     ]
     for shipment in shipments:
-        await scene.people.dispatch(shipment["shipment_id"])
+        if not await scene.people.dispatch(shipment["shipment_id"]):
+            raise scene.world.failed(f"shipment {shipment['shipment_id']} may not ask at the gate", "allocation")
     for one in leaving:
         await scene.people.until_demand(one.reference, "has left", lambda demand: demand["status"] == "shipped")
     scene.tell.say(
@@ -181,16 +182,19 @@ async def _held_at_the_gate(scene: Scene) -> None:
         await scene.people.until_staged(picks)
         shipment = await scene.people.ship(late.customer_id, late.site_id, [demand_id])
         batch_id, batch_no = picks[0]["batch_id"], picks[0]["batch_no"]
-        _, hold = await asyncio.gather(
+        asks, hold = await asyncio.gather(
             scene.people.dispatch(shipment["shipment_id"]),
             scene.people.hold(batch_id, "a customer reports a leaking valve"),
         )
         line = await _gate_spoke(scene, shipment["shipment_id"])
-        if line["status"] != "shipped":
+        if asks and line["status"] == "stopped":
             break
-        # The truck was faster. Let the batch go, and try with a second demand.
+        # The truck had left already, or allocation knew of the hold. Let the batch go, and try with another demand.
         await scene.world.post(
-            "inventory", f"/holds/{hold['hold_id']}/lift", {"reason": "the truck had left"}, by="qiang"
+            "inventory",
+            f"/holds/{hold['hold_id']}/lift",
+            {"reason": "held for the demo, at the wrong moment"},
+            by="qiang",
         )
         reference = f"{late.reference}-{len(scene.demands)}"
         await promisable(scene)
@@ -199,7 +203,9 @@ async def _held_at_the_gate(scene: Scene) -> None:
     else:
         raise scene.world.failed(f"{_GATE_TRIES} times a hold came too late for the gate", "inventory")
     scene.refused_line = line["line_id"]
-    scene.tell.refused(f"{batch_no} is held while its truck asks to leave: {line['reason']}. It stays at {STAGE}.")
+    scene.tell.refused(
+        f"A truck with {batch_no} asks to leave while quality holds it. The gate refuses: {line['reason']}."
+    )
     replaced = await scene.people.until_demand(
         reference, "has another batch", lambda demand: not Decimal(demand["missing"])
     )

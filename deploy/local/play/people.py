@@ -324,21 +324,18 @@ class People:
                 raise self.world.failed(why, "allocation")
         return picks
 
-    async def until_staged(self, picks: Collection[dict[str, Any]]) -> None:
-        """Wait until inventory has booked picked quantities to staging."""
-        wanted: dict[tuple[str, str], Decimal] = {}
-        for pick in picks:
-            key = (str(pick["batch_id"]), pick["site_id"])
-            wanted[key] = wanted.get(key, Decimal(0)) + Decimal(pick["quantity"])
+    async def until_staged(self, picks: Iterable[dict[str, Any]]) -> None:
+        """Wait until inventory has booked picked quantities to staging, pick by pick."""
 
-        def so(stock: list[Standing]) -> list[Standing] | None:
-            there: dict[tuple[str, str], Decimal] = {}
-            for one in stock:
-                key = (one.batch_id, one.site_id)
-                there[key] = there.get(key, Decimal(0)) + one.quantity
-            return stock if all(there.get(key, 0) >= quantity for key, quantity in wanted.items()) else None
+        async def booked(pick: dict[str, Any]) -> None:
+            async def ask() -> bool:
+                return bool(
+                    await self.world.all("inventory", "/movements", item_id=pick["item_id"], reference=pick["pick_id"])
+                )
 
-        await self.until_stock(f"{len(picks)} picks stand at {STAGE}", so, location_id=STAGE)
+            await self.world.until(f"the pick of {pick['batch_no']} stands at {STAGE}", ask, service="inventory")
+
+        await at_once(booked(pick) for pick in picks)
 
     async def ship(self, customer_id: str, site_id: str, demand_ids: Sequence[str]) -> dict[str, Any]:
         """A shipment of what was picked, at the gate; it leaves when inventory lets it."""
@@ -350,9 +347,10 @@ class People:
         )
         return shipment
 
-    async def dispatch(self, shipment_id: str) -> None:
-        """The truck asks to leave."""
-        await self.world.post("allocation", f"/shipments/{shipment_id}/dispatch", by="olivia")
+    async def dispatch(self, shipment_id: str) -> bool:
+        """The truck asks to leave: whether anything of its shipment may ask at the gate at all."""
+        status, answer = await self.world.attempt("allocation", f"/shipments/{shipment_id}/dispatch", {}, by="olivia")
+        return status < 300 and any(line["status"] != "stopped" for line in answer["lines"])
 
     async def hold(self, batch_id: str, reason: str) -> dict[str, Any]:
         """Qiang, of quality, stops a batch everywhere."""

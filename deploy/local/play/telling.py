@@ -30,20 +30,21 @@ class Telling:
             emoji=False,
         )
         self._began = time.monotonic()
+        self._spaced = False
 
     def title(self, text: str, below: str) -> None:
         """What this is."""
-        self._console.print()
-        self._console.print(Text(text, style="bold"))
-        self._console.print(Text(below, style="dim"))
+        self._blank()
+        self._print(Text(text, style="bold"))
+        self._print(Text(below, style="dim"))
 
     def step(self, number: int | str, title: str) -> None:
         """A new part of the story; the seconds since its beginning stand at the right."""
         seconds = f"{time.monotonic() - self._began:.1f} s"
         head = f" {number}  {title}"
-        self._console.print()
+        self._blank()
         line = Text(head.ljust(self._console.width - len(seconds)), style="bold cyan")
-        self._console.print(line + Text(seconds, style="dim"))
+        self._print(line + Text(seconds, style="dim"))
 
     def say(self, sentence: str) -> None:
         """Something happened."""
@@ -65,9 +66,9 @@ class Telling:
             table.add_column(column, justify="right" if column in right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row), style="bold" if row and row[0].startswith("Σ") else None)
-        self._console.print()
+        self._blank()
         self._indented_block(table)
-        self._console.print()
+        self._blank()
 
     def tree(self, tree: Tree) -> None:
         """A tree as it was built."""
@@ -80,30 +81,41 @@ class Telling:
 
     def failed(self, step: str, why: str, log: str) -> None:
         """What did not come true, why, and where more is to be read."""
-        self._console.print()
-        self._console.print(Text(f"✗ {step}", style="bold red"))
+        self._blank()
+        self._print(Text(f"✗ {step}", style="bold red"))
         self._indented(Text(why))
         self._indented(Text(f"log: {log}", style="dim"))
 
     def end(self, text: str, *, well: bool) -> None:
         """The last sentence."""
-        self._console.print()
-        self._console.print(Text(text, style="bold green" if well else "bold red"))
+        self._blank()
+        self._print(Text(text, style="bold green" if well else "bold red"))
+
+    def _blank(self) -> None:
+        """An empty line, unless there is one."""
+        if not self._spaced:
+            self._console.print()
+        self._spaced = True
+
+    def _print(self, line: Text) -> None:
+        self._console.print(line)
+        self._spaced = False
 
     def _indented_block(self, block: Table | Tree) -> None:
         """At the margin; without the blanks that fill its lines up."""
         with self._console.capture() as captured:
             self._console.print(Padding(block, _MARGIN, expand=False))
         self._console.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        self._spaced = False
 
     def _indented(self, text: Text, *, hang: int = 2) -> None:
         """Wrapped at the margin; what follows the first line stands `hang` columns further right."""
         first, *others = text.wrap(self._console, self._console.width - 4) or [text]
-        self._console.print(Text("    ") + _stripped(first))
+        self._print(Text("    ") + _stripped(first))
         if others:
             rest = Text(" ").join(others)
             for line in rest.wrap(self._console, self._console.width - 4 - hang):
-                self._console.print(Text(" " * (4 + hang)) + _stripped(line))
+                self._print(Text(" " * (4 + hang)) + _stripped(line))
 
 
 def _stripped(line: Text) -> Text:

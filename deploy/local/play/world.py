@@ -55,6 +55,15 @@ class World:
         asked = {name: value for name, value in query.items() if value is not None}
         return await self._answer(service, "GET", path, by=by, params=asked)
 
+    async def find(self, service: str, path: str, *, by: str = "aiko", **query: Any) -> Any | None:
+        """As `get`, for what may not be known yet: None when it is not (404)."""
+        response = await self._send(service, "GET", path, by=by, params=query)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return None
+        if response.is_error:
+            raise self._failure(service, response)
+        return response.json()
+
     async def all(self, service: str, path: str, *, by: str = "aiko", **query: Any) -> list[Any]:
         """Ask for a list, page after page until the last."""
         rows: list[Any] = []
