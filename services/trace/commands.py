@@ -124,7 +124,7 @@ async def _open(work: Work, command: OpenRecall) -> Answer:
         "item_id": seed.item_id,
         "batch_no": seed.batch_no,
         "reason": command.reason,
-        "batches": len(scope),
+        "batch_count": len(scope),
         "waiting_for_registration": len(scope) - len(said),
         "opened_at": now.isoformat(),
         "opened_by": actor,

@@ -232,7 +232,7 @@ async def recall(recall_id: SomeRecall, db: Db) -> Response:
     revocations = [revoked for node in nodes for revoked in standings[node.node].revocations]
     return answer(
         {
-            "recall": views.recall_row(row, len(scope)),
+            **views.recall_row(row, len(scope)),
             "progress": {
                 "batches": progress.batches,
                 "held": progress.held,

@@ -342,7 +342,7 @@ class RecallOpenedView(Shape):
     item_id: str
     batch_no: str
     reason: str
-    batches: int
+    batch_count: int
     waiting_for_registration: int = Field(description="Named by production and not registered: recalled when they are.")
     opened_at: AwareDatetime
     opened_by: str
@@ -358,7 +358,7 @@ class RecallRow(Shape):
     item_id: str
     batch_no: str
     reason: str
-    batches: int
+    batch_count: int = Field(description="In scope, the lifted ones too.")
     opened_at: AwareDatetime
     opened_by: str
     closed_at: AwareDatetime | None
@@ -398,10 +398,9 @@ class ProgressView(Shape):
     picks_stopped: int = Field(description="Revoked promises that a person had picked already.")
 
 
-class RecallView(Shape):
+class RecallView(RecallRow):
     """A recall: what it froze, what it found, what is unaccounted for."""
 
-    recall: RecallRow
     progress: ProgressView
     totals: ScopeTotals
     batches: list[RecalledBatchView]
@@ -793,7 +792,7 @@ def recall_row(row: Row, batches: int) -> Filled:
         "item_id": row["item_id"],
         "batch_no": row["batch_no"],
         "reason": row["reason"],
-        "batches": batches,
+        "batch_count": batches,
         "opened_at": row["opened_at"],
         "opened_by": row["opened_by"],
         "closed_at": row["closed_at"],

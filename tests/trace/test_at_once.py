@@ -79,7 +79,7 @@ async def test_a_recall_waits_for_whoever_is_adding_links(at: Running) -> None:
             ):
                 await asyncio.sleep(0.01)
         assert not opening.done()
-    assert (await opening).json()["batches"] == 2
+    assert (await opening).json()["batch_count"] == 2
 
 
 async def test_two_who_open_the_same_recall_at_once_open_it_once(at: Running) -> None:

@@ -116,7 +116,7 @@ async def test_a_preview_shows_everything_a_recall_would_reach_and_changes_nothi
 async def test_a_recall_says_its_whole_scope_at_once_and_only_once_per_seed(at: Running) -> None:
     await at.hear(*STORY)
     opened = await open_recall(at)
-    assert (opened.batches, opened.opened_by) == (2, "quality")
+    assert (opened.batch_count, opened.opened_by) == (2, "quality")
     said = await at.said()
     assert [type(event) for event in said] == [RecallOpened, BatchRecalled, BatchRecalled]
     assert [(event.item_id, event.seed) for event in said if isinstance(event, BatchRecalled)] == [
@@ -165,7 +165,7 @@ async def test_a_recall_shows_what_is_held_revoked_shipped_and_how_long_it_took(
     ]
     assert [(each.partner_id, each.reference, each.quantity) for each in after.customers] == [("C-3", "SO-5", "14")]
     listed = RecallPage.model_validate((await at.get("/recalls")).json())
-    assert [(row.recall_id, row.status, row.batches) for row in listed.items] == [(opened.recall_id, "open", 2)]
+    assert [(row.recall_id, row.status, row.batch_count) for row in listed.items] == [(opened.recall_id, "open", 2)]
 
 
 async def test_the_customers_of_a_recall_are_listed_also_as_csv_that_no_spreadsheet_runs(at: Running) -> None:
@@ -208,7 +208,7 @@ async def test_a_link_that_is_learnt_late_brings_everything_behind_it_into_the_r
 async def test_a_batch_that_is_named_and_not_registered_is_recalled_the_moment_it_is(at: Running) -> None:
     await at.hear(*STORY, produced("END", "E1", ("MIX", "M1", "5")))
     opened = await open_recall(at)
-    assert (opened.batches, opened.waiting_for_registration) == (3, 1)
+    assert (opened.batch_count, opened.waiting_for_registration) == (3, 1)
     assert {event.batch_no for event in await at.said() if isinstance(event, BatchRecalled)} == {"R1", "M1"}
     assert (await look(at, opened.recall_id)).progress.waiting_for_registration == 1
     await at.hear(registered("END", "E1"))
@@ -222,7 +222,7 @@ async def test_a_batch_that_is_named_and_not_registered_is_recalled_the_moment_i
 async def test_a_batch_that_nobody_registered_here_can_be_recalled_by_item_and_number(at: Running) -> None:
     await at.hear(registered("END", "E1"), produced("END", "E1", ("RAW", "X9", "5")))
     opened = await open_recall(at, item_id="RAW", batch_no="X9")
-    assert (opened.batch_id, opened.batches, opened.waiting_for_registration) == (name_id("RAW", "X9"), 2, 1)
+    assert (opened.batch_id, opened.batch_count, opened.waiting_for_registration) == (name_id("RAW", "X9"), 2, 1)
     await at.said()
     await at.hear(registered("RAW", "X9", "S-1"))
     [joined] = await at.said()
@@ -277,7 +277,7 @@ async def test_a_drill_is_timed_and_accounted_for_and_nobody_is_told(at: Running
     await at.said()
     answered = await at.post("/recalls", {**RAW, "reason": "yearly drill", "drill": True}, role="quality")
     drill = RecallOpenedView.model_validate(answered.json())
-    assert (drill.drill, drill.batches) == (True, 2)
+    assert (drill.drill, drill.batch_count) == (True, 2)
     await at.hear(registered("END", "E1"), produced("END", "E1", ("MIX", "M1", "5")))
     assert {event.recall_id for event in await at.said() if isinstance(event, BatchRecalled)} == {real.recall_id}
     seen = await look(at, drill.recall_id)
