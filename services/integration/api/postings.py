@@ -64,7 +64,7 @@ async def list_postings(
     batch_id: UUID | None = None,
     status: Literal["in_flight", "accepted", "rejected"] | None = None,
     kind: Kind | None = None,
-    after: Annotated[int, Query(ge=0, description="`next` of the page before.")] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="`next` of the page before.")] = 0,
     limit: Limit = 100,
 ) -> Page[queries.PostingView]:
     """In the order in which they were made."""
