@@ -280,7 +280,7 @@ async def read_item_stock(
 ) -> Response:
     """An item's stock by batch and site, first expiring first, all of it in one answer."""
     found = await queries.item_stock(db, item_id, now, site_id)
-    return Response(orjson.dumps(found), media_type="application/json")
+    return Response(found, media_type="application/json")
 
 
 @router.get("/batches/{batch_id}/locations", tags=["stock"], responses=_READ)

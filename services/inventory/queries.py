@@ -9,6 +9,8 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import orjson
+
 from contracts.values import Climate, HoldKind, Place, PlaceKind, Purpose, Quality
 from delivery import Connection, Pool
 from services.inventory.domain.expiry import days_left, is_expired, local_day
@@ -201,67 +203,80 @@ async def _holds_at(db: Connection, batch_ids: Collection[UUID], moment: dt.date
 _RESERVABLE = [status.value for status in Status if MATRIX[status][Operation.RESERVE] is Allowed.YES]
 
 
-async def item_stock(pool: Pool, item_id: str, now: dt.datetime, site_id: str | None) -> dict[str, Any]:
-    """An item's stock by batch and site, in the form of `ItemStockView`, ready for JSON.
+async def item_stock(pool: Pool, item_id: str, now: dt.datetime, site_id: str | None) -> bytes:
+    """An item's stock by batch and site, as the JSON of `ItemStockView`.
 
-    Ten thousand batches are quick since the database adds up and writes the text. What "usable" means is the matrix,
-    handed in; nothing is decided here.
+    Ten thousand batches in one answer: the database adds up and writes the text itself, since rows that only pass
+    through Python cost as much again. What "usable" means is the matrix, handed in; nothing is decided here.
     """
     async with at_one_moment(pool) as db:
-        zones = await db.fetch("SELECT site_id, time_zone FROM site")
+        zones = await db.fetch("SELECT site_id, time_zone FROM site WHERE $1::text IS NULL OR site_id = $1", site_id)
         days = {row["site_id"]: local_day(now, ZoneInfo(row["time_zone"])) for row in zones}
-        rows = await db.fetch(
+        found = await db.fetchrow(
             """
             WITH held AS MATERIALIZED (
                 SELECT batch_id, site_id, location_id FROM hold WHERE item_id = $1 AND lifted_at IS NULL
+            ), place AS MATERIALIZED (
+                SELECT site_id, location_id, today, purpose = ANY($3::text[]) AS open
+                FROM unnest($4::text[], $5::date[]) AS day (site_id, today)
+                JOIN zone     USING (site_id)
+                JOIN location USING (site_id, zone_id)
             ), line AS (
-                SELECT balance.batch_id, balance.site_id, balance.location_id, quality, quantity,
-                       EXISTS (SELECT FROM held
-                               WHERE held.batch_id = balance.batch_id
-                                 AND (held.site_id IS NULL OR held.site_id = balance.site_id)
-                                 AND (held.location_id IS NULL OR held.location_id = balance.location_id)) AS held,
-                       quality = ANY($2::text[]) AND purpose = ANY($3::text[]) AS reservable
+                SELECT batch_id, site_id, quality, quantity, today,
+                       quality = ANY($2::text[]) AND open AS reservable,
+                       batch_id IN (SELECT batch_id FROM held WHERE site_id IS NULL)
+                       OR (batch_id, site_id) IN (SELECT batch_id, site_id FROM held WHERE location_id IS NULL)
+                       OR (batch_id, site_id, location_id) IN (SELECT batch_id, site_id, location_id FROM held) AS held
                 FROM balance
-                JOIN location USING (site_id, location_id)
-                JOIN zone     USING (site_id, zone_id)
-                WHERE balance.item_id = $1 AND ($6::text IS NULL OR balance.site_id = $6)
+                JOIN place USING (site_id, location_id)
+                WHERE item_id = $1
             ), summed AS (
-                SELECT batch_id, site_id,
-                       sum(quantity)                                               AS on_hand,
-                       coalesce(sum(quantity) FILTER (WHERE quality = 'pending'), 0)  AS pending,
-                       coalesce(sum(quantity) FILTER (WHERE quality = 'released'), 0) AS released,
-                       coalesce(sum(quantity) FILTER (WHERE quality = 'rejected'), 0) AS rejected,
-                       coalesce(sum(quantity) FILTER (WHERE reservable AND NOT held), 0) AS free,
-                       bool_or(held)                                               AS held,
-                       count(DISTINCT location_id)                                 AS locations
+                SELECT batch_id, site_id, today,
+                       sum(quantity)                                                          AS on_hand,
+                       coalesce(sum(quantity) FILTER (WHERE quality = 'pending'), 0)          AS pending,
+                       coalesce(sum(quantity) FILTER (WHERE quality = 'released'), 0)         AS released,
+                       coalesce(sum(quantity) FILTER (WHERE quality = 'rejected'), 0)         AS rejected,
+                       coalesce(sum(quantity) FILTER (WHERE reservable AND held IS NOT TRUE), 0) AS free,
+                       coalesce(bool_or(held), false)                                         AS held,
+                       count(*)                                                               AS spots
                 FROM line
-                GROUP BY batch_id, site_id
+                GROUP BY batch_id, site_id, today
+            ), known AS (
+                SELECT summed.*, batch_no, expires_on, unit, CASE WHEN expires_on < today THEN 0 ELSE free END AS usable
+                FROM summed
+                JOIN (SELECT * FROM batch WHERE item_id = $1) AS batch USING (batch_id)
+                ORDER BY expires_on, batch_no, batch_id, site_id
             )
-            SELECT batch_id::text, batch.batch_no, summed.site_id, batch.expires_on,
-                   on_hand::text, pending::text, released::text, rejected::text,
-                   (CASE WHEN batch.expires_on < day.today THEN 0 ELSE free END)::text AS usable,
-                   held, locations, batch.unit
-            FROM summed
-            JOIN batch USING (batch_id)
-            JOIN unnest($4::text[], $5::date[]) AS day (site_id, today) USING (site_id)
-            ORDER BY batch.expires_on, batch.batch_no, summed.batch_id, summed.site_id
+            SELECT min(unit) AS unit, coalesce(sum(on_hand), 0) AS on_hand, coalesce(sum(usable), 0) AS usable,
+                   (SELECT last FROM item_sequence WHERE item_id = $1) AS sequence,
+                   string_agg('{"batch_id":"'   || batch_id
+                           || '","batch_no":'   || to_json(batch_no)
+                           || ',"site_id":'     || to_json(site_id)
+                           || ',"expires_on":'  || coalesce(to_json(expires_on)::text, 'null')
+                           || ',"on_hand":"'    || on_hand
+                           || '","pending":"'   || pending
+                           || '","released":"'  || released
+                           || '","rejected":"'  || rejected
+                           || '","usable":"'    || usable
+                           || '","held":'       || held
+                           || ',"spots":'       || spots || '}', ',') AS batches
+            FROM known
             """,
             item_id,
             _RESERVABLE,
             list(USABLE_AT),
             list(days),
             list(days.values()),
-            site_id,
         )
-        last = await db.fetchval("SELECT last FROM item_sequence WHERE item_id = $1", item_id)
-    return {
+    assert found is not None  # noqa: S101
+    head = {
         "item_id": item_id,
-        "unit": rows[0]["unit"] if rows else None,
-        "sequence": last or 0,
-        "on_hand": format(sum((Decimal(row["on_hand"]) for row in rows), NOTHING), "f"),
-        "usable": format(sum((Decimal(row["usable"]) for row in rows), NOTHING), "f"),
-        "batches": [dict(row) for row in rows],
+        "unit": found["unit"],
+        "sequence": found["sequence"] or 0,
+        "on_hand": format(found["on_hand"], "f"),
+        "usable": format(found["usable"], "f"),
     }
+    return b'%b,"batches":[%b]}' % (orjson.dumps(head)[:-1], (found["batches"] or "").encode())
 
 
 async def count_lines(db: Pool, site_id: str, zone_id: str | None, limit: int) -> list[CountLine]:

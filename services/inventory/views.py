@@ -114,9 +114,8 @@ class BatchStockView(BaseModel):
     released: QuantityOrZero
     rejected: QuantityOrZero
     usable: QuantityOrZero
-    held: bool
-    locations: int
-    unit: str
+    held: bool = Field(description="Some of it is under a hold.")
+    spots: int = Field(description="In how many locations and qualities it stands.")
 
 
 class ItemStockView(BaseModel):

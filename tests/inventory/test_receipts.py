@@ -11,6 +11,7 @@ from contracts.inventory import AlertKind, HoldLifted, HoldPlaced, IssueRefused,
 from contracts.values import Origin, PlaceKind, Purpose, Quality
 from delivery import new_id
 from services.inventory.app import service
+from services.inventory.views import ItemStockView
 from tests.inventory.words import MORNING, Lot, bin_, build, carry, moves, where
 from tests.service_harness import Running, running
 
@@ -92,13 +93,14 @@ async def test_the_same_batch_at_two_sites_is_reported_apart_and_an_item_by_site
     await bin_(at, "A-1")
     await at.hear(lot.received("10"), lot.received("20", site="S2"), lot.received("1", at="A-1"))
     stock = (await at.get("/items/MILK/stock")).json()
-    assert [(row["site_id"], row["on_hand"], row["locations"]) for row in stock["batches"]] == [
+    assert [(row["site_id"], row["on_hand"], row["spots"]) for row in stock["batches"]] == [
         ("S1", "11", 2),
         ("S2", "20", 1),
     ]
     assert (stock["on_hand"], stock["usable"], stock["sequence"], stock["unit"]) == ("31", "31", 3, "C62")
     assert (await at.get("/items/MILK/stock", site_id="S2")).json()["on_hand"] == "20"
     assert (await at.get("/items/NOTHING/stock")).json()["batches"] == []
+    ItemStockView.model_validate(stock)
 
 
 async def test_inspection_releases_and_rejects_pending_goods_location_by_location_and_says_what_was_not_there(
