@@ -145,6 +145,7 @@ class Runtime:
         self.parking = Parking(self.pool, ears, self.chunks, clock)
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
+        self._consuming: asyncio.Task[None] | None = None
         self._database_problem: str | None = _NOT_ASKED
 
     async def start(self) -> None:
@@ -152,9 +153,10 @@ class Runtime:
         await self.pool
         self._stopping.clear()
         loops = [self.relay.run(), self._look(), *(self._watch(watch) for watch in self.service.watches)]
-        if self.service.hears:
-            loops.append(self.consumer.run())
         self._loops = [asyncio.create_task(loop) for loop in loops]
+        if self.service.hears:
+            self._consuming = asyncio.create_task(self.consumer.run())
+            self._loops.append(self._consuming)
 
     async def stop(self) -> None:
         """Finish what is under way: the chunk, the commands, then what they announced; hand everything over."""
@@ -162,6 +164,8 @@ class Runtime:
         self.consumer.stop()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.gathering.drain(), _ANSWER_SECONDS)
+        if self._consuming is not None:
+            await asyncio.wait({self._consuming}, timeout=_ANSWER_SECONDS)
         self.relay.stop()
         _done, late = await asyncio.wait(self._loops, timeout=15) if self._loops else (set(), set())
         for loop in late:

@@ -326,6 +326,8 @@ class Desk:
         caller, key = self.person.subject, self._idempotency_key
         fingerprint = await self._fingerprint()
         async with transaction(runtime.pool) as db:
+            # This transaction only holds the key, silent for as long as `act` takes.
+            await db.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await Work(db, runtime.clock()).lock([f"answer {caller} {key}"])
             row = await db.fetchrow(
                 "SELECT * FROM delivery.answer WHERE caller = $1 AND idempotency_key = $2", caller, key

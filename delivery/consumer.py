@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
@@ -167,7 +168,7 @@ class Consumer:
     async def _settle(self, arrivals: Sequence[Arrival]) -> bool:
         """Until every arrival took effect or is parked. False: stopped before that."""
         try:
-            return await self._patiently(lambda: self._chunks.take(arrivals))
+            return await self._patiently(lambda: self._chunks.take(arrivals), as_a_whole=len(arrivals) > 1)
         except Stopped as stopped:
             return await self._stand_still(stopped)
         except Exception as error:
@@ -197,7 +198,7 @@ class Consumer:
                 _log.exception("a message failed", position=str(arrival.position), attempt=attempts)
                 if attempts < self._settings.chunk_attempts:
                     self._metrics.retries.labels("bug").inc()
-                    await self._pause(0.05 * 4**attempts)
+                    await self._pause(min(0.05 * 4**attempts, 5.0))
                     continue
             _log.error("parked", position=str(arrival.position), kind=kind, error=reason)
             return await self._patiently(
@@ -206,15 +207,22 @@ class Consumer:
                 )
             )
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[None]]) -> bool:
-        """Try for as long as the infrastructure is away. False: stopped while waiting."""
+    async def _patiently(self, attempt: Callable[[], Awaitable[None]], *, as_a_whole: bool = False) -> bool:
+        """Try for as long as the infrastructure is away. False: stopped while waiting.
+
+        `as_a_whole` raises what may have failed for being too much for one transaction: time-outs and memory depend on
+        its size, so that the same again would fail for ever.
+        """
         delay = 0.05
         while True:
             self._beat()
+            tried_at = time.monotonic()
             try:
                 await attempt()
             except Exception as error:
-                if not is_slow_down(error):
+                took_long = (time.monotonic() - tried_at) * 1000 > self._settings.transaction_idle_ms
+                too_much = as_a_whole and (took_long or isinstance(error, asyncpg.OutOfMemoryError))
+                if too_much or not is_slow_down(error):
                     raise
                 self.problem = f"{type(error).__name__}: {error}"
                 self._metrics.retries.labels("slow_down").inc()

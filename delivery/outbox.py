@@ -9,6 +9,9 @@ from delivery.handling import EventLike, Work
 LARGEST_BODY = 900_000
 """Bytes of one event's JSON; the brokers take 1 MiB with headers."""
 
+LARGEST_NAMES = 20_000
+"""Bytes of an event's key, correlation, causation, actor and trace context together."""
+
 CHANNEL = "delivery_outbox"
 """PostgreSQL notifies the relay here at commit."""
 
@@ -56,6 +59,10 @@ class Speaker:
             raise ValueError(
                 f"{event.event_type} of key {event.key!r} has {len(body)} bytes: at most {LARGEST_BODY} fit on a topic"
             )
+        named = (event.key, cause.correlation_id, cause.event_id, cause.actor, cause.traceparent)
+        size = sum(len((name or "").encode()) for name in named)
+        if size > LARGEST_NAMES:
+            raise ValueError(f"{event.event_type}: key and origin have {size} bytes: at most {LARGEST_NAMES} fit")
         return (
             topic,
             event.key,

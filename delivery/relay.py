@@ -31,7 +31,8 @@ _STARTING_SECONDS = 45.0
 _REFUSED_SECONDS = 30.0
 _PULSE_SECONDS = 60.0
 _ROW_OVERHEAD = 600
-"""Bytes of one record besides key and body, at most about: its headers and its frame."""
+"""Bytes of one record besides body and names, at most about: its frame and the other headers."""
+_NAMES = ("key", "correlation_id", "causation_id", "actor", "traceparent")
 
 
 class Relay:
@@ -98,7 +99,10 @@ class Relay:
             server_settings={
                 "application_name": f"{self._service}-relay",
                 "role": self._role,
+                # The lock of a relay whose machine is gone is free after some ten seconds.
                 "tcp_keepalives_idle": "5",
+                "tcp_keepalives_interval": "2",
+                "tcp_keepalives_count": "3",
             },
         )
         try:
@@ -223,7 +227,8 @@ def _windows(rows: Sequence[Any]) -> Iterator[list[Any]]:
     window: list[Any] = []
     size = 0
     for row in rows:
-        bytes_of_row = len(row["body"]) + len(row["key"]) * 4 + _ROW_OVERHEAD
+        names = sum(len(row[name] or "") for name in _NAMES)
+        bytes_of_row = len(row["body"]) + names * 4 + _ROW_OVERHEAD
         if window and size + bytes_of_row > LARGEST_REQUEST:
             yield window
             window, size = [], 0

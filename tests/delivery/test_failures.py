@@ -5,12 +5,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from delivery import NeverWorks
+from delivery import NeverWorks, Work
 from delivery.envelope import new_id
 from deploy.local.servers import Servers
 from tests.delivery.playground import Playground, playground, until
@@ -433,3 +433,69 @@ async def test_a_call_is_answered_within_fifteen_seconds_while_the_database_is_s
         await until(same_call_again, seconds=30)
         await disturbed.counted(2)
     assert await disturbed.seen("a") == [1, 2]
+
+
+def _slow(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let the toy take so long for each message."""
+    count = toy._count
+
+    async def slowly(work: Work, rungs: Sequence[toy.Rung | toy.Ring]) -> None:
+        await asyncio.sleep(seconds * len(rungs))
+        await count(work, rungs)
+
+    monkeypatch.setattr(toy, "_count", slowly)
+
+
+async def test_a_long_replay_is_answered_and_its_answer_is_given_again(
+    place: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with place.here(transaction_idle_ms=400) as here:
+        await place.send_raw(b"a", b'{"name": "a", "n": "many"}', _headers())
+        await place.ring(*(("a", n) for n in range(2, 8)))
+        await until(lambda: _count_is(place, 7))
+        first = (await here.get("/parked")).json()[0]["id"]
+        _slow(monkeypatch, 0.15)
+        edited, key = {"body": '{"name": "a", "n": 1}'}, {"Idempotency-Key": "long"}
+        for _ in range(2):
+            done = await here.post(f"/parked/{first}/replay", edited, role="supervisor", **key)
+            assert done.status_code == 200, done.text
+            assert len(done.json()["replayed"]) == 7
+    assert await place.seen("a") == list(range(1, 8))
+
+
+async def test_a_chunk_that_is_too_much_for_one_transaction_goes_item_by_item(
+    place: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _slow(monkeypatch, 0.05)
+    await place.ring(*(("a", n) for n in range(20)))
+    async with place.here(transaction_idle_ms=400):
+        await place.counted(20)
+    assert await place.seen("a") == list(range(20))
+
+
+async def test_what_the_last_chunk_announced_is_sent_before_the_end(
+    place: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered = asyncio.Event()
+    count = toy._count
+
+    async def slowly(work: Work, rungs: Sequence[toy.Rung | toy.Ring]) -> None:
+        entered.set()
+        await asyncio.sleep(0.5)
+        await count(work, rungs)
+
+    monkeypatch.setattr(toy, "_count", slowly)
+    async with place.here() as here:
+        await until(lambda: here.metric("delivery_relay_active"))
+        await place.ring(("a", 1))
+        await asyncio.wait_for(entered.wait(), 20)
+    assert await place.announced() == {"a": [1]}
+
+
+async def test_an_announcement_whose_origin_is_too_long_for_a_record_parks_its_cause(place: Playground) -> None:
+    async with place.here():
+        await place.send_raw(b"a", b'{"name": "a", "n": 1}', _headers(ce_actor="x" * 900_000))
+        await place.ring(("b", 1))
+        await place.counted(1)
+        await until(lambda: _parked_is(place, [("a", "bug", "parked")]))
+    assert "at most" in await place.sql.fetchval("SELECT error FROM delivery.parked")
