@@ -201,6 +201,12 @@ def test_never_more_than_the_tolerance_is_taken_and_the_status_says_what_has_com
             expected = replace(expected, received=done.received, status=done.status)
 
 
+def test_exactly_the_tolerance_is_taken_and_the_least_bit_more_is_not() -> None:
+    expected = Expected(uuid.uuid4(), Origin.SUPPLIER, "WMP-25", Decimal(4), "BX", "HRB-1", TODAY)
+    assert not isinstance(progress(expected, Decimal(110), MILK, Decimal(10)), Reason)
+    assert isinstance(progress(expected, Decimal("110.000001"), MILK, Decimal(10)), Reason)
+
+
 def test_an_expectation_in_a_unit_that_the_item_does_not_have_cannot_be_compared() -> None:
     expected = Expected(uuid.uuid4(), Origin.SUPPLIER, "WMP-25", Decimal(4), "LTR", "HRB-1", TODAY)
     refused = progress(expected, Decimal(1), MILK, Decimal(10))

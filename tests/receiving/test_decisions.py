@@ -1,9 +1,11 @@
 """What people decide: conflicts, inspections, corrected dates; each with a name, a reason, and the record before."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from contracts.receiving import (
@@ -180,8 +182,6 @@ async def test_an_inspector_decides_about_a_part_and_signs_what_can_be_checked_l
 
 
 async def test_a_record_that_was_changed_behind_the_services_back_no_longer_holds(at: Running, database: str) -> None:
-    import asyncpg
-
     batch_id = (await receive_one(at))["batch_id"]
     done = await inspect(at, batch_id, "1", "0")
     owner = await asyncpg.connect(database)
@@ -203,6 +203,13 @@ async def test_nobody_decides_about_more_than_is_pending_and_both_numbers_are_na
     assert (await inspect(at, batch_id, "1", "0", role="operator"))["status"] == 403
     assert (await inspect(at, batch_id, "0", "40", reason="Wet"))["status"] == 201
     assert (await at.get("/inspections/due")).json()["items"] == []
+
+
+async def test_inspectors_who_decide_at_the_same_time_share_what_is_pending(at: Running) -> None:
+    batch_id = (await receive_one(at))["batch_id"]
+    done = await asyncio.gather(*(inspect(at, batch_id, "30", "0") for _ in range(6)))
+    assert sorted(each["status"] for each in done) == [201, 201, 201, 409, 409, 409]
+    assert (await at.get("/inspections/due")).json()["items"][0]["pending"] == "10"
 
 
 # Peer request 9: quality decides by quantity, on stock that exists as pending.
