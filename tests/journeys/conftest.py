@@ -1,0 +1,60 @@
+"""All five services as processes, and the story of the demo played on them once for all journeys."""
+
+import datetime as dt
+import io
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from rich.console import Console
+
+from deploy.local.play.erp import Erp
+from deploy.local.play.input import read_input
+from deploy.local.play.mes import Mes
+from deploy.local.play.scene import Scene
+from deploy.local.play.story import play
+from deploy.local.play.telling import Telling
+from deploy.local.play.world import World
+from deploy.local.processes import System
+from deploy.local.servers import Servers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Journeys share the session's event loop with the processes they talk to."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.journey)
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@asynccontextmanager
+async def stage(system: System) -> AsyncIterator[Scene]:
+    """A scene on a running system without data, with a MES and an ERP outside; told to nobody."""
+    given = read_input(dt.datetime.now(dt.UTC).date())
+    address = (system.servers.kafka, system.servers.topic_prefix)
+    async with World(system) as world, Mes(*address) as mes, Erp(*address) as erp:
+        yield Scene(world, given, mes, erp, Telling(Console(file=io.StringIO(), width=100)))
+
+
+@asynccontextmanager
+async def all_services(servers: Servers) -> AsyncIterator[System]:
+    """The services on `servers`, with their logs in a folder of their own that goes with them."""
+    folder = Path(tempfile.mkdtemp(prefix="batchwise-journey-"))
+    try:
+        async with System(folder, servers) as system:
+            yield system
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def played(servers: Servers) -> AsyncIterator[Scene]:
+    """The scene after the whole story. Do not change what it left behind."""
+    async with all_services(servers) as system, stage(system) as scene:
+        await play(scene)
+        yield scene
