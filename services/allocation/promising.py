@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
@@ -26,7 +26,7 @@ _WAITING_PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one demand has now, and how that was decided. `demand.missing` is what it misses now."""
+    """What one demand has now, and how that was decided. `demand` is as it was before, `plan` says what is missing."""
 
     plan_id: UUID
     demand: Demand
@@ -50,7 +50,7 @@ class Outcome:
             needed_on=demand.needed_on,
             wanted=demand.quantity,
             allocated=sum((share.quantity for share in self.shares), Decimal(0)),
-            missing=demand.missing,
+            missing=self.plan.missing,
             shares=tuple(
                 SharePart(
                     reservation_id=share.reservation_id,
@@ -67,7 +67,7 @@ class Outcome:
             policy=POLICY,
             decided_at=self.decided_at,
         )
-        if not demand.missing:
+        if not self.plan.missing:
             return [allocated]
         short = DemandShort(
             demand_id=demand.demand_id,
@@ -77,7 +77,7 @@ class Outcome:
             item_id=demand.item_id,
             unit=demand.unit,
             wanted=demand.quantity,
-            missing=demand.missing,
+            missing=self.plan.missing,
             reasons=reasons_of(self.plan.passed_over, demand.unit),
             decided_at=self.decided_at,
         )
@@ -167,7 +167,7 @@ async def serve(
         outcomes.append(
             Outcome(
                 plan_id,
-                replace(demand, missing=made.missing),
+                demand,
                 tuple(shares),
                 made,
                 items.get(demand.item_id, _UNKNOWN_ITEM).sequence,
@@ -176,7 +176,7 @@ async def serve(
         )
     if reservations:
         await store.promise(reservations, work.now)
-    missing = {outcome.demand.demand_id: outcome.demand.missing for outcome in outcomes}
+    missing = {outcome.demand.demand_id: outcome.plan.missing for outcome in outcomes}
     if raised:
         await store.raise_demands(demands, missing)
     elif missing:
@@ -216,6 +216,8 @@ async def serve_waiting(
         if len(demands) < _WAITING_PAGE:
             break
         after = (demands[-1].raised_at, demands[-1].demand_id)
+        # Many may wait for little: those behind the last of it are not even read.
+        shelves = await store.offering(shelves)
     if told:
         outcomes += await serve(work, store, await store.demands(told), anyway=told)
     return outcomes

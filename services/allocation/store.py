@@ -531,6 +531,19 @@ class AllocationStore:
         )
         return {(row["item_id"], row["site_id"]) for row in rows}
 
+    async def offering(self, shelves: Iterable[Shelf]) -> set[Shelf]:
+        """Those of these shelves where anything can be promised."""
+        rows = await self._db.fetch(
+            """
+            SELECT item_id, site_id
+            FROM unnest($1::text[], $2::text[]) AS asked (item_id, site_id)
+            WHERE EXISTS (SELECT FROM shelf
+                          WHERE shelf.item_id = asked.item_id AND shelf.site_id = asked.site_id AND offered)
+            """,
+            *columns({*shelves}, 2),
+        )
+        return {(row["item_id"], row["site_id"]) for row in rows}
+
     async def cancel(self, cancelled: Iterable[tuple[UUID, str]], now: dt.datetime) -> None:
         """Keep that these demands want nothing more, and why."""
         await self._db.execute(

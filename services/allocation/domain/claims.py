@@ -192,8 +192,8 @@ class Floor:
         left = movement.quantity
         for reservation_id in self._ours(movement):
             claim = self.claims[reservation_id]
-            if not left:
-                break
+            if not left or claim.spot.batch_id != source.batch_id:
+                continue
             elsewhere = claim.spot != source
             # Somebody moved the stock between our pick and its booking: the claim leaves its spot for the one it
             # was booked from.
