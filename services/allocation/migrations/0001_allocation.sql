@@ -48,7 +48,7 @@ CREATE TABLE hold (
 CREATE INDEX hold_open ON hold (batch_id) WHERE lifted_at IS NULL;
 
 -- Stock that no promise has. What is on a spot = free + the open reservations there; neither sum is stored, so nothing
--- can drift (docs/decisions/allocation-free-stock.md). `held` is recomputed from `hold`, never counted.
+-- can drift (docs/decisions/0008-free-stock-is-the-one-number.md). `held` is recomputed from `hold`, never counted.
 -- Four columns are made by the database so that indexes hold only rows worth walking, and so that taking a part of a
 -- row touches no index at all.
 CREATE TABLE shelf (
