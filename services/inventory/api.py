@@ -82,7 +82,7 @@ def _seal(key: Sequence[Any]) -> str:
 
 
 def _unseal(after: str | None, width: int) -> list[str] | None:
-    if after is None:
+    if not after:
         return None
     try:
         key = orjson.loads(base64.urlsafe_b64decode(after))
