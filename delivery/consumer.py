@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from delivery.chunks import Arrival, Chunks
+from delivery.chunks import Arrival, Chunks, Position
 from delivery.failures import NeverWorks, Stopped, is_slow_down
 from delivery.kafka import open_consumer
 from delivery.settings import Settings
@@ -71,6 +71,7 @@ class Consumer:
         self._busy = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._lag_at = 0.0
+        self._one_by_one = False
         self.problem: str | None = "not started"
 
     def stop(self) -> None:
@@ -124,7 +125,7 @@ class Consumer:
             self._beat()
             # Without partitions (the group is being rebalanced) this waits for them, whatever its own time-out says.
             async with asyncio.timeout(_BROKER_SECONDS):
-                polled = await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._settings.chunk_records)
+                polled = await self._poll(consumer)
             if polled:
                 async with self._busy:
                     await self._chunk(consumer, polled)
@@ -133,6 +134,48 @@ class Consumer:
                 await self._ask_brokers(consumer)
                 answered_at = time.monotonic()
             self._measure_lag(consumer)
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Any]]:
+        """The next records; one by one on the way to a record that the client cannot read, which is then parked."""
+        if not self._one_by_one:
+            try:
+                polled: dict[TopicPartition, list[Any]] = await consumer.getmany(
+                    timeout_ms=_POLL_MS, max_records=self._settings.chunk_records
+                )
+            except UnicodeDecodeError:
+                # The client lost what it had read before that record, so this consumer cannot go on.
+                self._one_by_one = True
+                raise
+            return polled
+        for partition in sorted(consumer.assignment()):
+            try:
+                polled = await consumer.getmany(partition, max_records=1)
+            except UnicodeDecodeError as error:
+                await self._park_unreadable(consumer, partition, error)
+                self._one_by_one = False
+                return {}
+            if polled:
+                return polled
+        await self._pause(_POLL_MS / 1000)
+        return {}
+
+    async def _park_unreadable(
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, error: UnicodeDecodeError
+    ) -> None:
+        """Park a record by its position alone, and step over it; it stays on its topic."""
+        offset = await consumer.position(partition)
+        topic = partition.topic.removeprefix(self._settings.topic_prefix)
+        arrival = Arrival(Position(topic, partition.partition, offset), None, {}, b"")
+        reason = f"a header's name is no UTF-8 ({error}): the record, its key too, can only be read on its topic"
+        async with self._busy:
+            _log.error("parked", position=str(arrival.position), kind="malformed", error=reason)
+            try:
+                settled = await self._patiently(lambda: self._chunks.park_one(arrival, "malformed", reason, 1))
+            except Stopped as stopped:
+                settled = await self._stand_still(stopped)
+            if settled:
+                consumer.seek(partition, offset + 1)
+                await consumer.commit({partition: offset + 1})
 
     async def _ask_brokers(self, consumer: AIOKafkaConsumer) -> None:
         """A poll without records says nothing: the client hides that the brokers are away. Ask them."""

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.util import calc_crc32c
 
 from delivery import NeverWorks, Work
 from delivery.envelope import new_id
@@ -499,3 +501,38 @@ async def test_an_announcement_whose_origin_is_too_long_for_a_record_parks_its_c
         await place.counted(1)
         await until(lambda: _parked_is(place, [("a", "bug", "parked")]))
     assert "at most" in await place.sql.fetchval("SELECT error FROM delivery.parked")
+
+
+async def test_a_record_whose_header_name_is_no_text_is_parked_and_the_next_ones_are_handled(
+    place: Playground,
+) -> None:
+    await place.ring(*(("a", n) for n in range(5)))
+    partition = await _send_with_header_name(place, b"a", b"\xff\xfe")
+    await place.ring(*(("a", n) for n in range(5, 10)), ("b", 1))
+    async with place.here() as here:
+        await place.counted(11)
+        assert await place.seen("a") == list(range(10))
+        (parked,) = (await here.get("/parked")).json()
+        assert (parked["partition"], parked["offset"], parked["kind"]) == (partition, 5, "malformed")
+        assert "header" in parked["error"]
+        assert await here.waits_for() == {}
+
+
+async def _send_with_header_name(place: Playground, key: bytes, name: bytes) -> int:
+    """What other clients can send and ours cannot: built with a name of the same length, then changed in its bytes."""
+    producer = AIOKafkaProducer(bootstrap_servers=place.settings.kafka_bootstrap_servers)
+    await producer.start()
+    topic = place.settings.topic_prefix + toy.RUNGS.name
+    await producer.partitions_for(topic)
+    partition = int(producer._partition(topic, None, key, b"{}", key, b"{}"))
+    batch = producer.create_batch()
+    batch.append(key=key, value=b"{}", timestamp=None, headers=[("@@", b"")])
+    batch.close()
+    raw = bytearray(batch._build())
+    at = raw.index(b"@@")
+    raw[at : at + 2] = name
+    raw[17:21] = calc_crc32c(bytes(raw[21:])).to_bytes(4, "big")
+    batch._buffer = bytes(raw)
+    await (await producer.send_batch(batch, topic, partition=partition))
+    await producer.stop()
+    return partition
