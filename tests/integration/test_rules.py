@@ -153,6 +153,21 @@ def test_the_last_unit_takes_what_rounding_left() -> None:
     assert sum(value for value in values if value is not None) == D("-10.0000")
 
 
+def test_what_comes_after_the_first_cost_still_unknown_goes_on_waiting() -> None:
+    first, issue, second = (
+        Change(UUID(int=1), D(4), NotYetPriced()),
+        Change(UUID(int=2), D(-1), AtOwnCost()),
+        Change(UUID(int=3), D(4), NotYetPriced()),
+    )
+    unknown, _, waiting = fold([first, issue, second])
+    after, learnt = learn(unknown, [replace(first, basis=Priced(Fraction(2))), *waiting[1:]], {})
+    assert [each.value for each in learnt] == [D(8), D(-2)]
+    assert after == BatchValue(D(7), D(6), Fraction(2), unknown=True)
+    whole, learnt = learn(after, [replace(second, basis=Priced(Fraction(9)))], {})
+    assert [each.value for each in learnt] == [D(36)]
+    assert whole == BatchValue(D(7), D(42), Fraction(6))
+
+
 def test_a_free_batch_is_worth_nothing_which_is_not_unknown() -> None:
     batch, valued = apply(BatchValue(), Change(UUID(int=1), D(3), Priced(Fraction(0))), {})
     assert (valued.value, batch.unknown, batch.quantity) == (0, False, 3)
@@ -298,6 +313,14 @@ def test_in_whatever_order_reports_come_they_are_taken_in_theirs(order: list[int
 def test_a_report_without_a_number_is_the_next_one() -> None:
     lot = Lot("mes", "CM1", "COCOA").having(known(1), known(2))
     assert place(replace(REPORT, sequence=None), lot) == Take(3)
+
+
+def test_a_number_is_taken_and_waited_for_once() -> None:
+    lot = Lot("mes", "CM1", "COCOA").having(known(1), known(2), known(4, ReportStatus.WAITING))
+    refusals = [place(replace(REPORT, message_id="M-9", sequence=number), lot) for number in (2, 4)]
+    assert [each.code for each in refusals if isinstance(each, Refused)] == ["already_taken", "already_waiting"]
+    corrected = place(replace(REPORT, message_id="M-9", corrects="M-4", sequence=None), lot)
+    assert corrected == Wait(4, 3, lot.reports["M-4"])
 
 
 def test_what_waits_behind_the_last_report_is_outlived() -> None:

@@ -110,7 +110,7 @@ def apply(before: BatchValue, change: Change, values: Mapping[UUID, Decimal]) ->
     quantity = before.quantity + change.quantity
     if quantity < 0:
         raise BelowZero(f"movement {change.movement_id} takes {-change.quantity}, the batch has {before.quantity}")
-    worth = None if before.unknown else _worth(before, change, quantity, values)
+    worth = None if before.unknown else _worth(before, change, values)
     if worth is None:
         return replace(before, quantity=quantity, unknown=True), Valued(change.movement_id, None)
     value = before.value + worth
@@ -128,7 +128,7 @@ def apply(before: BatchValue, change: Change, values: Mapping[UUID, Decimal]) ->
     )
 
 
-def _worth(before: BatchValue, change: Change, left: Decimal, values: Mapping[UUID, Decimal]) -> Decimal | None:
+def _worth(before: BatchValue, change: Change, values: Mapping[UUID, Decimal]) -> Decimal | None:
     match change.basis:
         case Undoing(movement_id):
             original = values.get(movement_id)
@@ -140,8 +140,7 @@ def _worth(before: BatchValue, change: Change, left: Decimal, values: Mapping[UU
         case AtOwnCost() if change.quantity > 0:
             return None if before.unit_cost is None else rounded(Fraction(change.quantity) * before.unit_cost)
         case AtOwnCost():
-            if left == 0:
-                return -before.value
+            # All that is on hand takes all that it is worth: the share is then exactly one.
             return rounded(Fraction(before.value) * Fraction(change.quantity) / Fraction(before.quantity))
 
 
