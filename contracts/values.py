@@ -51,10 +51,12 @@ Code = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^
 BatchNo = Annotated[str, StringConstraints(pattern=r"^[!\"%&'()*+,\-./0-9:;<=>?A-Z_a-z]{1,20}$")]
 """What the label says: 1 to 20 characters of the GS1 AI-10 set. Upper and lower case differ."""
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=400)]
-"""Words for people: a reason, a name, an explanation."""
+_NO_NUL = r"^[^\x00]*$"
 
-Reference = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=_NO_NUL)]
+"""Words for people: a reason, a name, an explanation. Every character but NUL, which no database text can hold."""
+
+Reference = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=_NO_NUL)]
 """An outside document's number: purchase order, work order, sales order and line."""
 
 Gtin = Annotated[str, StringConstraints(pattern=r"^[0-9]{14}$")]
