@@ -4,6 +4,7 @@ from contracts.topics import TOPICS
 from delivery import Service
 from services.integration.api import ROUTERS
 from services.integration.handlers import acknowledgements, catalog, demands, production, receipts, valuation
+from services.integration.settings import CompanySettings
 from services.integration.watches import WATCHES
 
 service = Service(
@@ -33,4 +34,5 @@ service = Service(
     ),
     routers=ROUTERS,
     watches=WATCHES,
+    settings=(CompanySettings,),
 )

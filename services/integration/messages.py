@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from contracts.integration import GenealogyMode
 from contracts.values import BatchNo, Code, Currency, Gtin, Moment, Money, Quantity, QuantityOrZero, Unit
-from services.integration.domain.production import Material, Report, ReportState
+from services.integration.domain.production import Material, Report
 
 Words = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00-\x08\x0b-\x1f]+$")]
 """Text for people: no control characters but tab and line feed."""
@@ -187,7 +187,9 @@ class ProductionReport(_SaidByMes):
     site: Code
     area: Name | None = None
     line: Name | None = None
-    response_state: Literal["Running", "Completed", "Closed", "Aborted"]
+    response_state: Literal["Running", "Completed", "Closed", "Aborted"] = Field(
+        description="Kept with the message. `final` closes a lot; what an aborted order consumed counts all the same."
+    )
     final: bool = Field(description="True: the last report of this lot.")
     sequence: int | None = Field(
         default=None,
@@ -217,7 +219,6 @@ class ProductionReport(_SaidByMes):
             message_id=self.message_id,
             work_order=self.work_order_id,
             site_id=self.site,
-            state=ReportState(self.response_state),
             final=self.final,
             sequence=self.sequence,
             corrects=self.corrects,

@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.values import Currency
+from delivery.settings import read_settings
 
 
 class CompanySettings(BaseSettings):
@@ -22,4 +23,4 @@ class CompanySettings(BaseSettings):
 @cache
 def company_currency() -> str:
     """The company's one currency, read once."""
-    return CompanySettings().company_currency
+    return read_settings(CompanySettings).company_currency

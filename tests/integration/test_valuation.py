@@ -88,7 +88,9 @@ async def test_batches_leave_at_their_cost_in_whatever_order_they_leave(at: Runn
     await receive(at, house, "MILK", "2", "10", "300")
     await at.said()
     await at.hear(
-        house.moved("MILK", "2", "-10", PlaceKind.CUSTOMER), house.moved("MILK", "1", "-10", PlaceKind.CUSTOMER)
+        house.moved("MILK", "2", "-10", PlaceKind.CUSTOMER),
+        house.moved("MILK", "1", "-10", PlaceKind.CUSTOMER),
+        times=5,
     )
     assert values(await at.said()) == [D(-3000), D(-5000)]
     assert D((await books(at))["value"]) == 0

@@ -16,15 +16,6 @@ from services.integration.domain.refused import Refused
 from services.integration.domain.units import Units
 
 
-class ReportState(StrEnum):
-    """What the MES says of the work order. Words of ISA-95."""
-
-    RUNNING = "Running"
-    COMPLETED = "Completed"
-    CLOSED = "Closed"
-    ABORTED = "Aborted"
-
-
 class ReportStatus(StrEnum):
     """What became of a report here."""
 
@@ -55,7 +46,6 @@ class Report:
     message_id: str
     work_order: str
     site_id: str
-    state: ReportState
     final: bool
     sequence: int | None
     corrects: str | None
