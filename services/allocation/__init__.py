@@ -1,0 +1,1 @@
+"""Allocation decides which batch leaves for whom, and says why."""

@@ -14,18 +14,16 @@ from delivery.problems import problem
 from services.allocation import queries
 from services.allocation.commands import (
     CancelDemand,
-    DispatchShipment,
-    MakeShipment,
     ReplanDemand,
-    ScanPick,
-    pick_view,
     share_view,
 )
 from services.allocation.domain.planning import Plan
 from services.allocation.domain.record import outcome_of, replay
 from services.allocation.domain.stock import PICKABLE
 from services.allocation.domain.terms import somewhere_still
+from services.allocation.picking import ScanPick, pick_view
 from services.allocation.promising import passed_over_parts
+from services.allocation.shipping import DispatchShipment, MakeShipment
 from services.allocation.views import (
     AvailabilityRow,
     CancelledView,

@@ -5,11 +5,8 @@ from delivery import Service
 from services.allocation.api import router
 from services.allocation.commands import (
     cancel_demands,
-    dispatch_shipments,
-    make_shipments,
     raise_demands,
     replan_demands,
-    scan_picks,
 )
 from services.allocation.handlers import (
     follow_stock,
@@ -18,6 +15,8 @@ from services.allocation.handlers import (
     promise_stock,
     withdraw_demands,
 )
+from services.allocation.picking import scan_picks
+from services.allocation.shipping import dispatch_shipments, make_shipments
 
 service = Service(
     name="allocation",

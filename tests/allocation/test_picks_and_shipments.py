@@ -1,6 +1,8 @@
 """Picks and shipments over HTTP: what a scan is worth, swaps, and the gate."""
 
+import asyncio
 from typing import Any
+from uuid import UUID
 
 from contracts.allocation import (
     AllocationRevoked,
@@ -353,3 +355,21 @@ async def test_somebody_of_another_site_may_not_scan_here(world: World) -> None:
         headers={**world.at.token("operator", sites=["SHA-1"]), "Idempotency-Key": "k-1"},
     )
     assert (answer.status_code, answer.json()["code"]) == (403, "wrong_site")
+
+
+async def test_many_pickers_at_once_each_get_their_own_answer(world: World) -> None:
+    await world.stock("A", 50, expires="2026-06-01")
+    wanted = [demand(5, reference=f"{n}") for n in range(6)]
+    await world.at.hear(*wanted)
+    picks = [(await open_picks(world, each.demand_id))[0] for each in wanted]
+    told = await asyncio.gather(
+        *(scan(world, pick["pick_id"], typed("A")) for pick in picks for _ in range(2)),
+        scan(world, picks[0]["pick_id"], typed("B")),
+    )
+    verdicts = sorted(answer["verdict"] for answer in told[:-1])
+    assert verdicts == ["accepted"] * 6 + ["already_picked"] * 6
+    assert told[-1]["verdict"] in {"wrong_batch", "already_picked"}
+    assert all(answer["pick"]["pick_id"] == picks[n // 2]["pick_id"] for n, answer in enumerate(told[:-1]))
+    confirmed = [event for event in await world.at.said() if isinstance(event, PickConfirmed)]
+    assert {event.pick_id for event in confirmed} == {UUID(pick["pick_id"]) for pick in picks}
+    assert len(confirmed) == 6

@@ -72,7 +72,7 @@ CREATE TABLE shelf (
     all_promised    boolean NOT NULL GENERATED ALWAYS AS
                     (free = 0 AND quality = 'released' AND purpose IN ('receiving', 'storage')) STORED,
     PRIMARY KEY (batch_id, site_id, location_id, quality)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX shelf_fefo ON shelf (item_id, site_id, use_by, received_on, batch_no, batch_id, location_id) WHERE offered;
 CREATE INDEX shelf_fifo ON shelf (item_id, site_id, received_on, use_by, batch_no, batch_id, location_id) WHERE offered;
 CREATE INDEX shelf_lifo ON shelf (item_id, site_id, received_on DESC, use_by, batch_no, batch_id, location_id)

@@ -1,0 +1,301 @@
+"""What people ask at picks: scans, accepted or refused, and swaps. Waiting scans are judged together."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from uuid import UUID
+
+from asyncpg import Record
+
+from contracts.allocation import PickConfirmed, PickRefused, ScanVerdict
+from delivery import Announcement, Answer, Refusal, Work, does, new_id
+from delivery.handling import EventLike
+from services.allocation import queries
+from services.allocation.domain.claims import ClaimStatus
+from services.allocation.domain.orders import ORDERS
+from services.allocation.domain.picking import Pick, RefusedScan, Scanned, judge, read_scan
+from services.allocation.domain.planning import plan
+from services.allocation.domain.rules import POLICIES, POLICY
+from services.allocation.domain.stock import Stock
+from services.allocation.domain.terms import somewhere_still, wanted_by
+from services.allocation.following import floor_of, settle
+from services.allocation.promising import serve_waiting
+from services.allocation.store import AllocationStore, ItemTerms
+from services.allocation.views import PickView, ScanAnswer, TypedScan
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPick:
+    """A person scanned something for a pick."""
+
+    pick_id: UUID
+    scan: str | TypedScan
+    location_id: str | None
+    quantity: Decimal | None
+    to_location_id: str
+    allow_swap: bool
+
+
+@does(ScanPick)
+async def scan_picks(work: Work, commands: Sequence[ScanPick]) -> Sequence[Answer]:
+    """Judge each scan by its pick, in order; what is accepted is picked, what is refused changes nothing."""
+    store = AllocationStore(work.db)
+    items = await store.items_of_picks(command.pick_id for command in commands)
+    await work.lock(items.values())
+    picks = await store.picks(items)
+    read = [_read(command.scan) for command in commands]
+    gtins = {scanned.gtin for scanned in read if isinstance(scanned, Scanned) and scanned.gtin}
+    known = await store.items_by_gtin(gtins) if gtins else {}
+    tellers = _Tellers(work, store, picks, known)
+    for n, (command, scanned) in enumerate(zip(commands, read, strict=True)):
+        await tellers.tell(n, command, scanned)
+    return await tellers.answers()
+
+
+@dataclass(frozen=True, slots=True)
+class _Confirmed:
+    """A scan that was accepted: the pick as it was scanned, what was swapped for it, and the pick of the rest."""
+
+    pick: Pick
+    to_location_id: str
+    by: str
+    says: tuple[Announcement, ...]
+    rest_id: UUID | None
+
+
+class _Tellers:
+    """One group of scans: the second sees what the first did. What they did is written together where it can wait."""
+
+    def __init__(
+        self, work: Work, store: AllocationStore, picks: dict[UUID, Pick], item_of_gtin: dict[str, str]
+    ) -> None:
+        self._work = work
+        self._store = store
+        self._picks = picks
+        self._item_of_gtin = item_of_gtin
+        self._today = somewhere_still(work.now)
+        self._confirmed: dict[int, _Confirmed] = {}
+        self._unwritten: list[_Confirmed] = []
+        self._refused: dict[int, tuple[PickRefused, str]] = {}
+        self._answers: dict[int, Answer] = {}
+
+    async def tell(self, n: int, command: ScanPick, scanned: Scanned | RefusedScan) -> None:
+        """Judge one scan, the `n`th."""
+        pick = self._picks.get(command.pick_id)
+        cause = self._work.cause(command)
+        if pick is None:
+            self._answers[n] = Refusal(404, "unknown_pick", f"there is no pick {command.pick_id}")
+            return
+        if cause.person is not None and not cause.person.may_at(pick.spot.site_id):
+            sites = sorted(cause.person.sites)
+            self._answers[n] = Refusal(
+                403, "wrong_site", f"pick {pick.pick_id} is at site {pick.spot.site_id!r}, not among {sites}"
+            )
+            return
+        refused = scanned if isinstance(scanned, RefusedScan) else self._judge(pick, scanned, command.location_id)
+        swapping = refused is not None and refused.verdict is ScanVerdict.WRONG_BATCH and command.allow_swap
+        if refused is not None and not swapping:
+            self._refuse(n, command, pick, refused)
+            return
+        quantity = command.quantity or pick.quantity
+        if quantity > pick.quantity:
+            self._answers[n] = Refusal(
+                409,
+                "more_than_promised",
+                f"quantity {quantity:f} {pick.unit}: {pick.quantity:f} at most are promised to pick {pick.pick_id}",
+            )
+            return
+        rest_id = None
+        says: list[EventLike] = []
+        if swapping and isinstance(scanned, Scanned):
+            await self._write()
+            swapped = await self._swap(pick, scanned.batch_no, quantity)
+            if isinstance(swapped, RefusedScan):
+                self._refuse(n, command, pick, swapped)
+                return
+            rest_id, says = swapped
+        elif quantity < pick.quantity:
+            await self._write()
+            rest_id = await self._split(pick, quantity)
+        if rest_id is not None or says:
+            self._picks |= await self._store.picks({*self._picks} | ({rest_id} if rest_id else set()))
+        pick = self._picks[pick.pick_id]
+        confirmed = _Confirmed(pick, command.to_location_id, cause.actor or "unknown", tuple(says), rest_id)
+        self._confirmed[n] = confirmed
+        self._unwritten.append(confirmed)
+        self._picks[pick.pick_id] = replace(pick, status=ClaimStatus.PICKED)
+
+    async def answers(self) -> list[Answer]:
+        """Write what is not yet written, and answer every scan."""
+        await self._write()
+        work = self._work
+        if self._refused:
+            await self._store.refuse_scans(
+                (
+                    (said.refusal_id, said.pick_id, said.scanned, str(said.verdict), said.reason, by)
+                    for said, by in self._refused.values()
+                ),
+                work.now,
+            )
+        asked = {said.pick_id for said, _ in self._refused.values()}
+        for confirmed in self._confirmed.values():
+            asked |= {confirmed.pick.pick_id} | ({confirmed.rest_id} if confirmed.rest_id else set())
+        views = {pick_id: pick_view(row) for pick_id, row in (await queries.picks_by_id(work.db, asked)).items()}
+        for n, (said, _) in self._refused.items():
+            answer = ScanAnswer(verdict=said.verdict, reason=said.reason, pick=views[said.pick_id])
+            self._answers[n] = Answer(answer, 200, [said])
+        for n, confirmed in self._confirmed.items():
+            pick = confirmed.pick
+            answer = ScanAnswer(
+                verdict="accepted",
+                reason=f"{pick.quantity:f} {pick.unit} of batch {pick.batch_no} go to {confirmed.to_location_id}",
+                pick=views[pick.pick_id],
+                rest=views[confirmed.rest_id] if confirmed.rest_id else None,
+            )
+            self._answers[n] = Answer(answer, 200, [*confirmed.says, _as_event(confirmed, work.now)])
+        return [self._answers[n] for n in range(len(self._answers))]
+
+    async def _write(self) -> None:
+        """Write the picks that were accepted since this was last done."""
+        if self._unwritten:
+            await self._store.confirm_picks(
+                ((done.pick.pick_id, done.pick.quantity, done.to_location_id, done.by) for done in self._unwritten),
+                self._work.now,
+            )
+            self._unwritten = []
+
+    def _judge(self, pick: Pick, scanned: Scanned, location_id: str | None) -> RefusedScan | None:
+        item = self._item_of_gtin.get(scanned.gtin) if scanned.gtin else None
+        return judge(pick, scanned, location_id=location_id, today=self._today, item_of_gtin=item)
+
+    def _refuse(self, n: int, command: ScanPick, pick: Pick, refused: RefusedScan) -> None:
+        scanned = command.scan
+        text = scanned if isinstance(scanned, str) else f"{scanned.item_id}, batch {scanned.batch_no} (typed)"
+        said = PickRefused(
+            refusal_id=new_id(),
+            pick_id=pick.pick_id,
+            demand_id=pick.demand_id,
+            item_id=pick.item_id,
+            expected_batch_no=pick.batch_no,
+            scanned=text.replace("\x1d", "␝").replace("\x00", "␀")[:400],
+            verdict=refused.verdict,
+            reason=refused.reason[:400],
+            refused_at=self._work.now,
+        )
+        self._refused[n] = (said, self._work.cause(command).actor or "unknown")
+
+    async def _split(self, pick: Pick, quantity: Decimal) -> UUID:
+        """Leave the pick `quantity`, and make a new one of the rest."""
+        followed = await floor_of(self._store, await self._store.claims(reservation_ids=[pick.pick_id]))
+        rest = followed.floor.part_of(followed.floor.claims[pick.pick_id], pick.quantity - quantity)
+        await settle(self._work, self._store, followed.floor, followed.known)
+        return rest.reservation_id
+
+    async def _swap(
+        self, pick: Pick, batch_no: str, quantity: Decimal
+    ) -> tuple[UUID | None, list[EventLike]] | RefusedScan:
+        """Let the pick have `quantity` of another batch of the same bin, and who had that the pick's batch.
+
+        Returns the new pick of what the pick had more than that, and what is said; or why it may not be.
+        """
+        store = self._store
+        found = await store.stock_of_batch_at(pick.item_id, batch_no, pick.spot)
+        mine_stock = await store.stock_of_batch_at(pick.item_id, pick.batch_no, pick.spot)
+        wanted_instead = next((stock for stock in found if stock.spot.batch_id != pick.spot.batch_id), None)
+        given_instead = next((stock for stock in mine_stock if stock.spot == pick.spot), None)
+        if wanted_instead is None or given_instead is None:
+            return RefusedScan(
+                ScanVerdict.WRONG_BATCH,
+                f"batch {batch_no} of {pick.item_id} is not at {pick.spot.location_id}: only the same bin is swapped",
+            )
+        claims = await store.claims(reservation_ids=[pick.pick_id], batch_ids=[wanted_instead.spot.batch_id])
+        followed = await floor_of(store, claims, [wanted_instead.spot, pick.spot])
+        floor = followed.floor
+        there = [
+            claim
+            for claim in reversed(floor.at(wanted_instead.spot))
+            if claim.status is ClaimStatus.PROMISED and claim.demand_id != pick.demand_id
+        ]
+        enough = wanted_instead.quantity + sum((claim.quantity for claim in there), Decimal(0))
+        if enough < quantity:
+            return RefusedScan(
+                ScanVerdict.WRONG_BATCH,
+                f"of batch {batch_no} at {pick.spot.location_id} {enough:f} {pick.unit} can be swapped, {quantity:f} "
+                "are needed: the rest is picked for others already",
+            )
+        left = quantity - min(quantity, wanted_instead.quantity)
+        others = []
+        for claim in there:
+            if left:
+                part = floor.part_of(claim, min(left, claim.quantity))
+                others.append(part)
+                left -= part.quantity
+        against = await self._rules_against(
+            [(pick.demand_id, wanted_instead, quantity)]
+            + [(claim.demand_id, given_instead, claim.quantity) for claim in others]
+        )
+        if against is not None:
+            return against
+        rest_id = None
+        if quantity < pick.quantity:
+            rest_id = floor.part_of(floor.claims[pick.pick_id], pick.quantity - quantity).reservation_id
+        floor.swap(floor.claims[pick.pick_id], wanted_instead.spot, others)
+        shelves = await settle(self._work, store, floor, followed.known)
+        outcomes = await serve_waiting(self._work, store, shelves, anyway=floor.refreshed)
+        return rest_id, [event for outcome in outcomes for event in outcome.events()]
+
+    async def _rules_against(self, exchanges: Sequence[tuple[UUID, Stock, Decimal]]) -> RefusedScan | None:
+        """Whether a demand of an exchange may not have the stock that it would get."""
+        store = self._store
+        demands = {
+            demand.demand_id: demand
+            for demand in await store.demands((demand_id for demand_id, _, _ in exchanges), cancelled=True)
+        }
+        items = await store.items(demand.item_id for demand in demands.values())
+        rules = await store.life_rules(demand.customer_id for demand in demands.values())
+        for demand_id, stock, quantity in exchanges:
+            demand = demands[demand_id]
+            wanted = wanted_by(
+                demand,
+                rules.get(demand.customer_id, ()),
+                expiry_required=items.get(demand.item_id, ItemTerms()).expiry_required,
+                today=self._today,
+            )
+            # What is promised there now is what would be exchanged, so it counts as free.
+            offer = stock._replace(quantity=max(stock.quantity, quantity))
+            made = plan(replace(wanted, quantity=quantity), [offer], POLICIES[POLICY], ORDERS[wanted.strategy])
+            if made.missing:
+                return RefusedScan(
+                    ScanVerdict.WRONG_BATCH,
+                    f"order {demand.reference} cannot have batch {stock.batch_no}: {made.passed_over[0].text}"[:400],
+                )
+        return None
+
+
+def pick_view(row: Record) -> PickView:
+    """A row of `queries.picks` as it is answered."""
+    return PickView.model_validate(dict(row))
+
+
+def _read(scan: str | TypedScan) -> Scanned | RefusedScan:
+    return read_scan(scan) if isinstance(scan, str) else Scanned(scan.batch_no, item_id=scan.item_id)
+
+
+def _as_event(confirmed: _Confirmed, now: dt.datetime) -> PickConfirmed:
+    pick = confirmed.pick
+    return PickConfirmed(
+        pick_id=pick.pick_id,
+        demand_id=pick.demand_id,
+        reservation_id=pick.pick_id,
+        customer_id=pick.customer_id,
+        site_id=pick.spot.site_id,
+        item_id=pick.item_id,
+        batch_id=pick.spot.batch_id,
+        batch_no=pick.batch_no,
+        from_location_id=pick.spot.location_id,
+        to_location_id=confirmed.to_location_id,
+        quantity=pick.quantity,
+        unit=pick.unit,
+        picked_at=now,
+    )

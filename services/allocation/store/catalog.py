@@ -1,0 +1,76 @@
+"""What the catalog says, as far as allocation needs it."""
+
+from collections.abc import Collection
+
+from contracts.integration import ItemDefined, PartnerDefined
+from delivery import columns
+from services.allocation.store.rows import (
+    Tables,
+)
+
+
+class Catalog(Tables):
+    """Items and customers."""
+
+    async def define_items(self, items: Collection[ItemDefined]) -> set[str]:
+        """Keep definitions that are newer than what is known; returns the items whose expiry became optional."""
+        rows = await self._db.fetch(
+            """
+            WITH before AS (SELECT item_id, expiry_required FROM item WHERE item_id = ANY($1::text[]))
+            INSERT INTO item (item_id, base_unit, expiry_required, gtins, revision)
+            SELECT item_id, base_unit, expiry_required, string_to_array(gtins, ' '), revision
+            FROM unnest($1::text[], $2::text[], $3::bool[], $4::text[], $5::int[])
+                 AS said (item_id, base_unit, expiry_required, gtins, revision)
+            ON CONFLICT (item_id) DO UPDATE
+            SET base_unit = excluded.base_unit, expiry_required = excluded.expiry_required, gtins = excluded.gtins,
+                revision = excluded.revision
+            WHERE item.revision < excluded.revision
+            RETURNING item_id, expiry_required,
+                      (SELECT before.expiry_required FROM before WHERE before.item_id = item.item_id) AS required_before
+            """,
+            *columns(
+                (
+                    (
+                        item.item_id,
+                        item.base_unit,
+                        item.expiry_required,
+                        " ".join(alias.gtin for alias in item.gtins),
+                        item.revision,
+                    )
+                    for item in items
+                ),
+                5,
+            ),
+        )
+        return {row["item_id"] for row in rows if not row["expiry_required"] and row["required_before"] is not False}
+
+    async def define_customers(self, partners: Collection[PartnerDefined]) -> set[str]:
+        """Keep definitions that are newer than what is known; returns the customers whose rules changed."""
+        rows = await self._db.fetch(
+            """
+            WITH before AS (SELECT customer_id, shelf_life_rules FROM customer WHERE customer_id = ANY($1::text[]))
+            INSERT INTO customer (customer_id, name, shelf_life_rules, active, revision)
+            SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::bool[], $5::int[])
+            ON CONFLICT (customer_id) DO UPDATE
+            SET name = excluded.name, shelf_life_rules = excluded.shelf_life_rules, active = excluded.active,
+                revision = excluded.revision
+            WHERE customer.revision < excluded.revision
+            RETURNING customer_id, shelf_life_rules IS DISTINCT FROM
+                      (SELECT before.shelf_life_rules FROM before
+                       WHERE before.customer_id = customer.customer_id) AS changed
+            """,
+            *columns(
+                (
+                    (
+                        partner.partner_id,
+                        partner.name,
+                        {"rules": [rule.model_dump(exclude_none=True) for rule in partner.shelf_life_rules]},
+                        partner.active,
+                        partner.revision,
+                    )
+                    for partner in partners
+                ),
+                5,
+            ),
+        )
+        return {row["customer_id"] for row in rows if row["changed"]}
