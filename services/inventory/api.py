@@ -93,6 +93,14 @@ def _unseal(after: str | None, width: int) -> list[str] | None:
     return key
 
 
+def _only_own_site(person: Person, site_id: str | None) -> None:
+    """Somebody of some sites asks about one of them; 403 otherwise."""
+    if site_id is not None:
+        person.require_site(site_id)
+    elif "*" not in person.sites:
+        raise problem(403, "wrong_site", f"this token reaches {sorted(person.sites)} only: name one of them as site_id")
+
+
 def _now(request: Request) -> dt.datetime:
     now: dt.datetime = request.app.state.runtime.clock()
     return now
@@ -175,14 +183,15 @@ async def put_location(site_id: SiteId, location_id: LocationId, body: LocationB
 
 
 @router.get("/sites", tags=["building"], responses=_READ)
-async def list_sites(_person: Reader, db: Db) -> list[SiteView]:
-    """Every site with its time zone."""
-    return await queries.sites(db)
+async def list_sites(person: Reader, db: Db) -> list[SiteView]:
+    """Every site that the caller's token reaches, with its time zone."""
+    return [site for site in await queries.sites(db) if person.may_at(site.site_id)]
 
 
 @router.get("/sites/{site_id}", tags=["building"], responses=problem_responses(401, 403, 404, 422))
-async def read_site(site_id: SiteId, _person: Reader, db: Db) -> SiteView:
+async def read_site(site_id: SiteId, person: Reader, db: Db) -> SiteView:
     """One site."""
+    _only_own_site(person, site_id)
     found = next((site for site in await queries.sites(db) if site.site_id == site_id), None)
     if found is None:
         raise problem(404, "unknown_site", f"there is no site {site_id!r}")
@@ -190,21 +199,23 @@ async def read_site(site_id: SiteId, _person: Reader, db: Db) -> SiteView:
 
 
 @router.get("/sites/{site_id}/zones", tags=["building"], responses=_READ)
-async def list_zones(site_id: SiteId, _person: Reader, db: Db) -> list[ZoneView]:
+async def list_zones(site_id: SiteId, person: Reader, db: Db) -> list[ZoneView]:
     """The zones of a site."""
+    _only_own_site(person, site_id)
     return await queries.zones(db, site_id)
 
 
 @router.get("/sites/{site_id}/locations", tags=["building"], responses=_READ)
 async def list_locations(
     site_id: SiteId,
-    _person: Reader,
+    person: Reader,
     db: Db,
     zone_id: Annotated[Code | None, Query()] = None,
     after: Annotated[str, Query(max_length=40, description="The last location_id of the page before.")] = "",
     limit: Limit = 200,
 ) -> Page[LocationView]:
     """The locations of a site by code, with how full they are."""
+    _only_own_site(person, site_id)
     rows = await queries.locations(db, site_id, zone_id=zone_id, only=None, after=after, limit=limit)
     return Page(items=rows, next=rows[-1].location_id if len(rows) == limit else None)
 
@@ -212,8 +223,9 @@ async def list_locations(
 @router.get(
     "/sites/{site_id}/locations/{location_id}", tags=["building"], responses=problem_responses(401, 403, 404, 422)
 )
-async def read_location(site_id: SiteId, location_id: LocationId, _person: Reader, db: Db) -> LocationView:
+async def read_location(site_id: SiteId, location_id: LocationId, person: Reader, db: Db) -> LocationView:
     """One location, with how full it is."""
+    _only_own_site(person, site_id)
     rows = await queries.locations(db, site_id, zone_id=None, only=location_id, after="", limit=1)
     if not rows:
         raise problem(404, "unknown_location", f"site {site_id!r} has no location {location_id!r}")
@@ -223,12 +235,13 @@ async def read_location(site_id: SiteId, location_id: LocationId, _person: Reade
 @router.get("/sites/{site_id}/count-list", tags=["counting"], responses=_READ)
 async def count_list(
     site_id: SiteId,
-    _person: Reader,
+    person: Reader,
     db: Db,
     zone_id: Annotated[Code | None, Query()] = None,
     limit: Limit = 500,
 ) -> list[CountLine]:
     """What the books have, to count by: what expires first first, then by location and batch."""
+    _only_own_site(person, site_id)
     return await queries.count_lines(db, site_id, zone_id, limit)
 
 
@@ -237,7 +250,7 @@ async def count_list(
 
 @router.get("/stock", tags=["stock"], responses=_READ)
 async def read_stock(
-    _person: Reader,
+    person: Reader,
     db: Db,
     now: Now,
     item_id: Annotated[Code | None, Query()] = None,
@@ -256,6 +269,7 @@ async def read_stock(
     `as_of` asks what stood there then; `known_at` by what was known then. "What did we believe on the day we shipped?"
     is both on that day. Questions about other times are answered from the ledger and name an item or a batch.
     """
+    _only_own_site(person, site_id)
     asked = queries.StockAsked(item_id, batch_id, batch_no, site_id, location_id, quality, as_of, known_at)
     if asked.earlier and item_id is None and batch_id is None:
         raise problem(422, "invalid_request", "as_of and known_at need an item_id or a batch_id: the ledger is read")
@@ -273,25 +287,27 @@ async def read_stock(
 @router.get("/items/{item_id}/stock", tags=["stock"], response_model=ItemStockView, responses=_READ)
 async def read_item_stock(
     item_id: Annotated[Code, Path(examples=["MILK-1L"])],
-    _person: Reader,
+    person: Reader,
     db: Db,
     now: Now,
     site_id: Annotated[Code | None, Query()] = None,
 ) -> Response:
     """An item's stock by batch and site, first expiring first, all of it in one answer."""
+    _only_own_site(person, site_id)
     found = await queries.item_stock(db, item_id, now, site_id)
     return Response(found, media_type="application/json")
 
 
 @router.get("/batches/{batch_id}/locations", tags=["stock"], responses=_READ)
-async def read_batch_locations(batch_id: BatchId, _person: Reader, db: Db, now: Now) -> list[StockView]:
+async def read_batch_locations(batch_id: BatchId, person: Reader, db: Db, now: Now) -> list[StockView]:
     """Where a batch stands now; an empty list when nothing of it is left."""
-    return await queries.stock(db, queries.StockAsked(batch_id=batch_id), now, limit=1000)
+    rows = await queries.stock(db, queries.StockAsked(batch_id=batch_id), now, limit=1000)
+    return [row for row in rows if person.may_at(row.site_id)]
 
 
 @router.get("/movements", tags=["stock"], responses=_READ)
 async def list_movements(
-    _person: Reader,
+    person: Reader,
     db: Db,
     item_id: Annotated[Code | None, Query()] = None,
     batch_id: Annotated[UUID | None, Query()] = None,
@@ -312,7 +328,12 @@ async def list_movements(
     asked = queries.LinesAsked(item_id, batch_id, location_id, site_id, reference)
     rows = await queries.movements(db, asked, (key[0], int(key[1])) if key else None, limit)
     last = rows[-1] if len(rows) == limit else None
-    return Page(items=rows, next=_seal((last.item_id, last.sequence)) if last else None)
+    seen = [row for row in rows if any(person.may_at(site) for site in _sites_of(row))]
+    return Page(items=seen, next=_seal((last.item_id, last.sequence)) if last else None)
+
+
+def _sites_of(line: MovementView) -> list[str]:
+    return [place.site_id for place in (line.from_place, line.to_place) if place.site_id is not None]
 
 
 @router.get("/sequence/{item_id}", tags=["stock"], responses=_READ)
@@ -326,7 +347,7 @@ async def read_sequence(item_id: Annotated[Code, Path()], _person: Reader, db: D
 
 @router.get("/put-away/proposals", tags=["put-away"], responses=problem_responses(401, 403, 404, 422))
 async def propose_location(
-    _person: Reader,
+    person: Reader,
     db: Db,
     batch_id: Annotated[UUID, Query()],
     site_id: Annotated[Code, Query()],
@@ -335,6 +356,7 @@ async def propose_location(
     quantity: Annotated[Quantity | None, Query(description="Absent: all that stands there.")] = None,
 ) -> ProposalView:
     """Where these goods should go, by every rule that holds when they are put there; and why not elsewhere."""
+    _only_own_site(person, site_id)
     batch = await queries.to_put_away(db, batch_id)
     if batch is None:
         raise problem(404, "unknown_batch", f"batch {batch_id} was never received here")
@@ -427,7 +449,7 @@ async def lift_hold(
 
 @router.get("/holds", tags=["quality"], responses=_READ)
 async def list_holds(
-    _person: Reader,
+    person: Reader,
     db: Db,
     batch_id: Annotated[UUID | None, Query()] = None,
     item_id: Annotated[Code | None, Query()] = None,
@@ -437,7 +459,8 @@ async def list_holds(
 ) -> Page[HoldView]:
     """Holds in the order in which they were placed."""
     rows = await queries.holds(db, batch_id=batch_id, item_id=item_id, only_open=only_open, after=after, limit=limit)
-    return Page(items=rows, next=str(rows[-1].hold_id) if len(rows) == limit else None)
+    seen = [row for row in rows if row.site_id is None or person.may_at(row.site_id)]
+    return Page(items=seen, next=str(rows[-1].hold_id) if len(rows) == limit else None)
 
 
 # The checker

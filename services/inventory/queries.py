@@ -245,7 +245,7 @@ async def item_stock(pool: Pool, item_id: str, now: dt.datetime, site_id: str | 
                 SELECT summed.*, batch_no, expires_on, unit, CASE WHEN expires_on < today THEN 0 ELSE free END AS usable
                 FROM summed
                 JOIN (SELECT * FROM batch WHERE item_id = $1) AS batch USING (batch_id)
-                ORDER BY expires_on, batch_no, batch_id, site_id
+                ORDER BY expires_on, batch_no COLLATE "C", batch_id, site_id
             )
             SELECT min(unit) AS unit, coalesce(sum(on_hand), 0) AS on_hand, coalesce(sum(usable), 0) AS usable,
                    (SELECT last FROM item_sequence WHERE item_id = $1) AS sequence,

@@ -222,6 +222,28 @@ async def test_a_person_of_another_site_moves_nothing_here(at: Running) -> None:
     refused(await at.client.post("/reversals", json=undo, headers=headers), 403, "wrong_site", "'S1'")
 
 
+async def test_a_person_of_another_site_sees_nothing_of_this_one(at: Running) -> None:
+    lot = Lot("L1")
+    await build(at, site="S2")
+    await at.hear(lot.received("9"), lot.received("4", site="S2"))
+    await hold(at, lot, site_id="S1")
+    headers = at.token("operator", sites=["S2"])
+
+    async def asked(path: str, **query: str) -> Any:
+        return await at.client.get(path, params=query, headers=headers)
+
+    for path in ("/sites/S1", "/sites/S1/zones", "/sites/S1/locations", "/sites/S1/count-list"):
+        refused(await asked(path), 403, "wrong_site", "'S1'", "'S2'")
+    refused(await asked("/stock", site_id="S1"), 403, "wrong_site", "'S1'", "'S2'")
+    for path in ("/stock", "/items/MILK/stock"):
+        refused(await asked(path), 403, "wrong_site", "'S2'")
+    assert (await asked("/items/MILK/stock", site_id="S2")).json()["on_hand"] == "4"
+    assert [row["site_id"] for row in (await asked("/sites")).json()] == ["S2"]
+    assert [row["quantity"] for row in (await asked(f"/batches/{lot.batch_id}/locations")).json()] == ["4"]
+    assert [row["quantity"] for row in (await asked("/movements", item_id="MILK")).json()["items"]] == ["4"]
+    assert (await asked("/holds", item_id="MILK")).json()["items"] == []
+
+
 # Counting
 
 

@@ -247,6 +247,44 @@ async def test_the_checkers_metric_stands_beside_the_others(at: Running) -> None
     assert "inventory_ledger_differences" in {metric.name for metric in at.runtime.metrics.registry.collect()}
 
 
+# Cost
+
+
+async def test_the_number_of_statements_does_not_grow_with_the_chunk(
+    at: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements: list[str] = []
+
+    def counted(real: Any) -> Any:
+        def call(self: Any, query: str, *values: Any, **more: Any) -> Any:
+            statements.append(query)
+            return real(self, query, *values, **more)
+
+        return call
+
+    for name in ("fetch", "fetchrow", "fetchval", "execute"):
+        monkeypatch.setattr(asyncpg.Connection, name, counted(getattr(asyncpg.Connection, name)))
+
+    async def cost(*events: Any) -> int:
+        statements.clear()
+        await at.hear(*events)
+        return len(statements)
+
+    few, many = ([Lot(f"L{n}", item_id=f"I{n % 40}") for n in range(size)] for size in (2, 200))
+    costs = {}
+    for kind, say in {
+        "receipts": lambda lot: lot.received("9"),
+        "picks": lambda lot: lot.picked("6", at="DOCK"),
+        "issues": lambda lot: lot.dispatched("2"),
+        "consumptions": lambda lot: lot.consumed("1"),
+        "inspections": lambda lot: lot.inspected(released="1"),
+        "recalls": lambda lot: lot.recalled(lot.batch_id),
+    }.items():
+        costs[kind] = (await cost(*map(say, few)), await cost(*map(say, many)))
+    assert {kind: small - large for kind, (small, large) in costs.items()} == dict.fromkeys(costs, 0), costs
+    assert max(large for _, large in costs.values()) <= 15, costs
+
+
 # Side by side
 
 
