@@ -52,6 +52,17 @@ async def all_services(servers: Servers) -> AsyncIterator[System]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def fresh_servers() -> AsyncIterator[Servers]:
+    """A broker and a database of one test alone, without data."""
+    folder = Path(tempfile.mkdtemp(prefix="batchwise-journey-"))
+    try:
+        async with Servers(folder, own=True) as chosen:
+            yield chosen
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def played(servers: Servers) -> AsyncIterator[Scene]:
     """The scene after the whole story. Do not change what it left behind."""

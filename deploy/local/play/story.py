@@ -1,5 +1,7 @@
 """The main job in nine steps, told while it happens. Everything goes through the public HTTP and the public topics."""
 
+from collections.abc import Callable
+
 from deploy.local.play.afterwards import postings, recall, traces
 from deploy.local.play.arriving import inspections, production_reports, put_aways, scans_at_the_dock, set_the_stage
 from deploy.local.play.leaving import demands_and_promises, picks_and_shipments
@@ -20,9 +22,15 @@ PARTS = (
 """The parts in their order; the first is the stage, the others are the nine steps of the main job."""
 
 
-async def play(scene: Scene) -> None:
-    """All parts. Raises `StepFailed` when one does not come true."""
+async def play(scene: Scene, *, entering: Callable[[int], object] | None = None) -> None:
+    """All parts; `entering` is told the number of each before it begins.
+
+    Raises:
+        StepFailed: a part did not come true.
+    """
     for number, (title, part) in enumerate(PARTS):
         scene.world.step = f"{number}. {title}"
         scene.tell.step(number, title)
+        if entering is not None:
+            entering(number)
         await part(scene)
