@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic_settings import BaseSettings
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,7 +33,7 @@ from delivery.parking import Parking, parking_router
 from delivery.relay import Relay
 from delivery.security import Doorkeeper
 from delivery.settings import Settings
-from delivery.telemetry import Metrics, Pulses, Tracing, traceparent_of
+from delivery.telemetry import Metrics, Pulses, Tracing, followed, logged_under, traceparent_of
 
 _log = structlog.get_logger("delivery.app")
 
@@ -59,7 +60,10 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a service is made of. `topics` are all topics of the system; it speaks on those it owns."""
+    """What a service is made of. `topics` are all topics of the system; it speaks on those it owns.
+
+    `settings` are its own, beside `delivery.Settings`: they too are read from the environment, and refused at start.
+    """
 
     name: str
     about: str
@@ -69,6 +73,7 @@ class Service:
     does: Sequence[CommandHandler] = ()
     routers: Sequence[APIRouter] = ()
     watches: Sequence[Watch] = ()
+    settings: Sequence[type[BaseSettings]] = ()
 
     @property
     def says(self) -> tuple[TopicLike, ...]:
@@ -201,6 +206,7 @@ class Runtime:
                 key="",
                 correlation_id=run_id,
                 actor=f"batchwise/{self.service.name}",
+                traceparent=followed(None),
             )
             work.know(watch, envelope)
             await self._speaker.say(work, causes_of(await watch.run(work), [(watch, envelope)]))
@@ -291,9 +297,9 @@ class _Observed:
                 status, answered = message["status"], True
             await send(message)
 
-        traceparent = headers.get(b"traceparent", b"").decode("ascii", "replace") or None
+        traceparent = followed(headers.get(b"traceparent", b"").decode("ascii", "replace"))
         name = f"{scope['method']} {scope['path']}"
-        with runtime.tracing.within(name, SpanKind.SERVER, traceparent) as span:
+        with logged_under(traceparent), runtime.tracing.within(name, SpanKind.SERVER, traceparent) as span:
             scope.setdefault("state", {})["traceparent"] = traceparent_of(span, traceparent)
             call = asyncio.ensure_future(self._app(scope, watched_receive, watched_send))
             try:

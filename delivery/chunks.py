@@ -13,7 +13,7 @@ from delivery.envelope import Envelope, NotAnEnvelope, read_envelope, text_heade
 from delivery.failures import Stopped
 from delivery.handling import Announcements, EventHandler, EventLike, ForeignMessage, Said, TopicLike, Work
 from delivery.outbox import Speaker
-from delivery.telemetry import Metrics, Tracing, end_failed, traceparent_of
+from delivery.telemetry import Metrics, Tracing, end_failed, followed, logged_under, traceparent_of
 
 Clock = Callable[[], dt.datetime]
 
@@ -159,7 +159,7 @@ class Ears:
             key=arrival.key_text or "",
             correlation_id=position,
             actor=arrival.headers.get("ce_source") or arrival.position.topic.partition(".")[0],
-            traceparent=arrival.headers.get("traceparent"),
+            traceparent=followed(arrival.headers.get("traceparent")),
         )
         message = ForeignMessage(arrival.position.topic, position, envelope.key, arrival.headers, arrival.body)
         return Understood(arrival, envelope, message, handler)
@@ -338,7 +338,9 @@ class Chunks:
                         envelope = with_traceparent(envelope, traceparent_of(span, None))
                     work.know(each.message, envelope)
                     given.append((each.message, envelope))
-                announcements = await handler(work, [message for message, _ in given])
+                # A line of the log belongs to one trace only where one event is in work.
+                with logged_under(given[0][1].traceparent if len(given) == 1 else None):
+                    announcements = await handler(work, [message for message, _ in given])
                 said = causes_of(announcements, given)
                 await self._speaker.say(work, said)
                 for each in wave:

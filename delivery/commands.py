@@ -21,7 +21,7 @@ from delivery.handling import Announcement, CommandHandler, EventLike, Said, Wor
 from delivery.outbox import Speaker
 from delivery.problems import MEDIA_TYPE, Problem
 from delivery.security import Person, requires
-from delivery.telemetry import Metrics, Tracing, end_failed, traceparent_of
+from delivery.telemetry import Metrics, Tracing, end_failed, logged_under, traceparent_of
 
 _log = structlog.get_logger("delivery.commands")
 
@@ -195,7 +195,8 @@ class Gathering:
                         envelope = with_traceparent(call.envelope, traceparent_of(span, call.envelope.traceparent))
                         work.know(call.command, envelope)
                         heard.append((call.command, envelope))
-                    answers = await handler(work, [call.command for call in todo])
+                    with logged_under(heard[0][1].traceparent if len(heard) == 1 else None):
+                        answers = await handler(work, [call.command for call in todo])
                     if len(answers) != len(todo):
                         raise AssertionError(f"{handler} gave {len(answers)} answers to {len(todo)} commands")
                     said: list[tuple[EventLike, Envelope]] = []

@@ -17,7 +17,7 @@ from delivery.chunks import Arrival, Chunks, Position
 from delivery.failures import NeverWorks, Stopped, is_slow_down
 from delivery.kafka import open_consumer
 from delivery.settings import Settings
-from delivery.telemetry import Metrics, Pulses
+from delivery.telemetry import Metrics, Pulses, logged_under
 
 _log = structlog.get_logger("delivery.consumer")
 
@@ -219,7 +219,9 @@ class Consumer:
             _log.warning("a chunk failed: item by item", error=repr(error), records=len(arrivals))
         for arrival in arrivals:
             try:
-                if not await self._settle_one(arrival):
+                with logged_under(arrival.headers.get("traceparent")):
+                    settled = await self._settle_one(arrival)
+                if not settled:
                     return False
             except Stopped as stopped:
                 return await self._stand_still(stopped)

@@ -46,11 +46,16 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     discard.add_argument("id", type=int)
     discard.add_argument("--reason", required=True)
     asked = parser.parse_args(arguments)
-    try:
-        settings = read_settings()
-    except SettingsRefused as refused:
-        print(f"{service.name}: the settings are not complete\n{refused}", file=sys.stderr)
+    refusals = []
+    for kind in (Settings, *service.settings):
+        try:
+            read_settings(kind)
+        except SettingsRefused as refused:
+            refusals.append(str(refused))
+    if refusals:
+        print(f"{service.name}: the settings are not complete", *refusals, sep="\n", file=sys.stderr)
         return 2
+    settings = read_settings(Settings)
     configure_logs(service.name, level=settings.log_level, form=settings.log_format)
     match asked.verb:
         case "serve":

@@ -1,6 +1,6 @@
 """Settings come from the environment, are documented here and nowhere else, and are refused with the reason."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,24 +23,34 @@ class Settings(BaseSettings):
     )
     database_pool: int = Field(default=10, ge=2, le=100, description="Connections at most (the relay has one more).")
     kafka_bootstrap_servers: str = Field(description="host:port[,host:port]")
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    kafka_sasl_username: str = ""
-    kafka_sasl_password: str = Field(default="", repr=False)
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How to reach the brokers."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="How to log in to the brokers, where the protocol says SASL."
+    )
+    kafka_sasl_username: str = Field(default="", description="Who logs in to the brokers.")
+    kafka_sasl_password: str = Field(default="", repr=False, description="Never logged.")
     kafka_ca_file: str = Field(default="", description="The brokers' certificate authority, PEM.")
     topic_prefix: Annotated[str, StringConstraints(pattern=r"^[a-z0-9._-]{0,60}$")] = Field(
         default="", description="Put before every topic and group name, so that several systems can share a cluster."
     )
     topic_partitions: int = Field(default=6, ge=1, le=1000, description="Partitions of a topic when it is created.")
     topic_replicas: int = Field(default=1, ge=1, le=7, description="Copies of a topic when it is created.")
-    http_host: str = "127.0.0.1"
-    http_port: int = Field(default=8000, ge=0, le=65_535)
+    http_host: str = Field(default="127.0.0.1", description="Where to listen.")
+    http_port: int = Field(default=8000, ge=0, le=65_535, description="0: any free port.")
     token_issuer: str = Field(description="Who signs tokens: an OIDC issuer URL, or `batchwise-local`.")
-    token_audience: str = "batchwise"  # noqa: S105
+    token_audience: str = Field(default="batchwise", description="Whom a token must be for.")
     token_jwks: str = Field(default="", description="A JWKS file or URL; empty: found by OIDC discovery at the issuer.")
-    environment: Literal["local", "production"] = "production"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "text"] = "json"
+    environment: Literal["local", "production"] = Field(
+        default="production", description="`production` refuses the local issuer and its demo users."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least that is logged."
+    )
+    log_format: Literal["json", "text"] = Field(
+        default="json", description="One JSON object a line, or text for people."
+    )
     chunk_records: int = Field(default=500, ge=1, le=10_000, description="Messages in one transaction, at most.")
     chunk_attempts: int = Field(default=3, ge=1, le=20, description="Tries of one message before a bug is parked.")
     parked_in_a_row: int = Field(default=50, ge=1, le=100_000, description="Then the consumer stops.")
@@ -68,16 +78,19 @@ class Settings(BaseSettings):
         return self
 
 
-def read_settings() -> Settings:
-    """The settings in the environment. Raises `SettingsRefused`."""
+Read = TypeVar("Read", bound=BaseSettings)
+
+
+def read_settings(kind: type[Read]) -> Read:
+    """Settings of a kind from the environment. Raises `SettingsRefused`."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as refused:
         lines = []
         for error in refused.errors():
             name = "_".join(str(part) for part in error["loc"]).upper()
             if error["type"] == "missing":
-                about = Settings.model_fields[str(error["loc"][0])].description or ""
+                about = kind.model_fields[str(error["loc"][0])].description or ""
                 lines.append(f"{name} is missing: {about}")
             else:
                 given = "" if not name or "PASSWORD" in name else f" is {error['input']!r}"

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -127,16 +129,37 @@ def traceparent_of(span: Span | None, otherwise: str | None) -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
+def followed(traceparent: str | None) -> str:
+    """`traceparent` where it holds, else a new one: so every call, event and log line belongs to a trace."""
+    if traceparent and _context_in(traceparent) is not None:
+        return traceparent
+    random = os.urandom(24).hex()
+    return f"00-{random[:32]}-{random[32:]}-00"
+
+
+@contextmanager
+def logged_under(traceparent: str | None) -> Iterator[None]:
+    """Name this trace in every log line of the block, also while no exporter is set."""
+    trace_id = (traceparent or "").split("-")[1:2]
+    if not trace_id:
+        yield
+        return
+    with structlog.contextvars.bound_contextvars(trace_id=trace_id[0]):
+        yield
+
+
 def _context(traceparent: str | None) -> Any:
-    """The OpenTelemetry context of a `traceparent`; malformed ones start a new trace."""
-    parts = (traceparent or "").split("-")
-    if len(parts) != 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
-        return trace.set_span_in_context(trace.INVALID_SPAN)
-    try:
-        context = SpanContext(int(parts[1], 16), int(parts[2], 16), True, TraceFlags(int(parts[3], 16)))
-    except ValueError:
-        return trace.set_span_in_context(trace.INVALID_SPAN)
-    return trace.set_span_in_context(trace.NonRecordingSpan(context))
+    """The OpenTelemetry context of a `traceparent`; a malformed one starts a new trace."""
+    found = _context_in(traceparent or "")
+    return trace.set_span_in_context(trace.INVALID_SPAN if found is None else trace.NonRecordingSpan(found))
+
+
+def _context_in(traceparent: str) -> SpanContext | None:
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None:
+        return None
+    context = SpanContext(int(match[1], 16), int(match[2], 16), True, TraceFlags(int(match[3], 16)))
+    return context if context.is_valid else None
 
 
 def _add_trace_ids(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

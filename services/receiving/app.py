@@ -8,6 +8,7 @@ from services.receiving.handlers import define_items, define_partners, expect_re
 from services.receiving.inspections import inspect_batches
 from services.receiving.numbers import issue_numbers
 from services.receiving.receipts import receive_goods
+from services.receiving.settings import ReceivingSettings
 from services.receiving.settlements import settle_conflicts
 
 service = Service(
@@ -18,4 +19,5 @@ service = Service(
     hears=(define_items, define_partners, expect_receipts),
     does=(receive_goods, settle_conflicts, inspect_batches, correct_dates, issue_numbers),
     routers=routers,
+    settings=(ReceivingSettings,),
 )

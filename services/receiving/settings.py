@@ -6,11 +6,11 @@ from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.gs1 import ScannerProfile
-from delivery.settings import SettingsRefused
+from delivery.settings import read_settings
 from services.receiving.domain.numbering import NumberPattern, PatternRefused
 
 BUILT_IN_SCANNERS: Mapping[str, ScannerProfile] = {
@@ -120,13 +120,4 @@ class ReceivingSettings(BaseSettings):
 @lru_cache(maxsize=1)
 def receiving_settings() -> ReceivingSettings:
     """The settings in force, read once. Raises `SettingsRefused` naming each that is out of its limits."""
-    try:
-        return ReceivingSettings()
-    except ValidationError as refused:
-        raise SettingsRefused(
-            "\n".join(
-                f"{'_'.join(str(part) for part in error['loc']).upper()} is {error['input']!r}: "
-                f"{error['msg'].removeprefix('Value error, ')}"
-                for error in refused.errors()
-            )
-        ) from None
+    return read_settings(ReceivingSettings)
