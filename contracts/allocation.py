@@ -52,8 +52,8 @@ class PassedOver(Part):
 class DemandAllocated(Event):
     """The promise to one demand as it stands now: what it has, why it has nothing else, and from what it was decided.
 
-    `allocated + missing` is what was still to be promised. `inventory_sequence` is the item's sequence that the plan was
-    made from.
+    `allocated + missing` is what was still to be promised. `inventory_sequence` is the item's sequence that the plan
+    was made from.
     """
 
     plan_id: UUID

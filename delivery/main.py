@@ -15,6 +15,7 @@ import structlog
 import uvicorn
 import uvloop
 from aiokafka.errors import KafkaError
+from pydantic_settings import BaseSettings
 
 from delivery.app import Runtime, Service, build
 from delivery.kafka import create_topics
@@ -47,7 +48,8 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     discard.add_argument("--reason", required=True)
     asked = parser.parse_args(arguments)
     refusals = []
-    for kind in (Settings, *service.settings):
+    kinds: tuple[type[BaseSettings], ...] = (Settings, *service.settings)
+    for kind in kinds:
         try:
             read_settings(kind)
         except SettingsRefused as refused:
