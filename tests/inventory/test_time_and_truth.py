@@ -350,6 +350,23 @@ async def test_two_replicas_that_work_on_one_item_lose_nothing_and_count_without
     assert sequences == list(range(1, 62))
 
 
+async def test_two_replicas_that_fill_one_bin_with_different_items_do_not_overfill_it(
+    at: Running, database: str, tmp_path: Path
+) -> None:
+    lots = [Lot(f"L{n}", item_id=f"I{n}") for n in range(20)]
+    for n in range(5):
+        await bin_(at, f"B-{n}", capacity="3")
+    await at.hear(*(lot.received("10") for lot in lots))
+    async with running(service, database, tmp_path / "second") as other:
+        for n in range(5):
+            answers = await asyncio.gather(
+                *(carry((at, other)[m % 2], lots[4 * n + m], "2", f"B-{n}") for m in range(4))
+            )
+            assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    filled = (await at.get("/sites/S1/locations", zone_id="STORE")).json()["items"]
+    assert [place["filled"] for place in filled] == ["2"] * 5
+
+
 async def test_a_bin_does_not_change_its_purpose_while_goods_are_on_their_way_into_it(at: Running) -> None:
     lots = [Lot(f"L{n}", item_id=f"I{n}") for n in range(12)]
     for n in range(12):
