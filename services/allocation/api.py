@@ -100,7 +100,13 @@ async def replan_demand(demand_id: UUID, at: PlannerDesk) -> Response:
     return await at.do(ReplanDemand(demand_id))
 
 
-@router.get("/demands", tags=["demands"], response_model=Page[DemandRow], summary="Demands, oldest first")
+@router.get(
+    "/demands",
+    tags=["demands"],
+    response_model=Page[DemandRow],
+    summary="Demands, oldest first",
+    responses=problem_responses(401, 403, 422),
+)
 async def list_demands(
     db: Reading,
     person: Reader,
@@ -220,6 +226,7 @@ async def replay_plan(plan_id: UUID, db: Reading, person: Reader) -> ReplayView:
     tags=["stock"],
     response_model=Page[AvailabilityRow],
     summary="What of an item can be promised",
+    responses=problem_responses(401, 403, 422),
 )
 async def availability(
     item_id: Annotated[Code, Path()],
@@ -242,7 +249,13 @@ async def availability(
     )
 
 
-@router.get("/picks", tags=["picks"], response_model=Page[PickView], summary="What to fetch, in walking order")
+@router.get(
+    "/picks",
+    tags=["picks"],
+    response_model=Page[PickView],
+    summary="What to fetch, in walking order",
+    responses=problem_responses(401, 403, 422),
+)
 async def list_picks(
     db: Reading,
     person: Reader,
@@ -327,7 +340,13 @@ async def dispatch_shipment(shipment_id: UUID, at: ShippingDesk) -> Response:
     return await at.do(DispatchShipment(shipment_id))
 
 
-@router.get("/shipments", tags=["shipments"], response_model=Page[ShipmentView], summary="Shipments, newest first")
+@router.get(
+    "/shipments",
+    tags=["shipments"],
+    response_model=Page[ShipmentView],
+    summary="Shipments, newest first",
+    responses=problem_responses(401, 403, 422),
+)
 async def list_shipments(
     db: Reading,
     person: Reader,

@@ -97,6 +97,11 @@ async def dispatch_shipments(work: Work, commands: Sequence[DispatchShipment]) -
             answers[n] = Refusal(409, "already_dispatched", f"shipment {command.shipment_id} was dispatched already")
         else:
             lines = await store.dispatch([command.shipment_id], work.cause(command).actor or "unknown", work.now)
+            if not lines:
+                answers[n] = Refusal(
+                    409, "nothing_to_dispatch", f"every line of shipment {command.shipment_id} was taken back"
+                )
+                continue
             first[command.shipment_id] = n
             says[command.shipment_id] = [_dispatched(line, work.now) for line in lines]
     views = await _shipment_views(work, [*first])

@@ -373,3 +373,30 @@ async def test_many_pickers_at_once_each_get_their_own_answer(world: World) -> N
     confirmed = [event for event in await world.at.said() if isinstance(event, PickConfirmed)]
     assert {event.pick_id for event in confirmed} == {UUID(pick["pick_id"]) for pick in picks}
     assert len(confirmed) == 6
+
+
+async def test_what_was_moved_within_staging_is_dispatched_from_where_it_stands(world: World) -> None:
+    await world.stock("LOT7", 10, expires="2026-06-01")
+    _, pick = await a_pick(world)
+    await picked_and_booked(world, "LOT7", pick["pick_id"], 4)
+    gate = staging("STAGE-GATE")
+    await world.at.hear(world.moved("LOT7", 4, gate, frm=staging(), reason=MovementReason.TRANSFER))
+    made = (await world.at.post("/shipments", {"customer_id": "C-1", "site_id": SITE}, role="operator")).json()
+    await world.at.said()
+    await world.at.post(f"/shipments/{made['shipment_id']}/dispatch", {}, role="operator")
+    (dispatched,) = await world.at.said()
+    assert isinstance(dispatched, ShipmentDispatched)
+    assert dispatched.location_id == "STAGE-GATE"
+
+
+async def test_a_shipment_of_which_everything_was_taken_back_is_not_dispatched(world: World) -> None:
+    await world.stock("LOT7", 4, expires="2026-06-01")
+    _, pick = await a_pick(world)
+    await picked_and_booked(world, "LOT7", pick["pick_id"], 4)
+    made = (await world.at.post("/shipments", {"customer_id": "C-1", "site_id": SITE}, role="operator")).json()
+    assert made["status"] == "ready"
+    await world.hold("LOT7")
+    answer = await world.at.post(f"/shipments/{made['shipment_id']}/dispatch", {}, role="operator")
+    assert (answer.status_code, answer.json()["code"]) == (409, "nothing_to_dispatch")
+    shown = (await world.at.get(f"/shipments/{made['shipment_id']}")).json()
+    assert (shown["status"], shown["dispatched_at"]) == ("stopped", None)

@@ -172,14 +172,11 @@ class Outbound(Tables):
         return {row["shipment_id"]: row for row in rows}
 
     async def dispatch(self, shipment_ids: Collection[UUID], by: str, now: dt.datetime) -> list[Record]:
-        """Send what is picked in these shipments to the gate; returns the lines that go."""
-        await self._db.execute(
-            "UPDATE shipment SET dispatched_at = $2, dispatched_by = $3 WHERE shipment_id = ANY($1::uuid[])",
-            [*shipment_ids],
-            now,
-            by,
-        )
-        return await self._db.fetch(
+        """Send what is picked in these shipments to the gate; returns the lines that go.
+
+        A shipment of which nothing is picked any more stays as it is.
+        """
+        lines = await self._db.fetch(
             """
             UPDATE reservation SET status = 'dispatching', changed_at = $2
             FROM demand, batch, shipment
@@ -191,3 +188,10 @@ class Outbound(Tables):
             [*shipment_ids],
             now,
         )
+        await self._db.execute(
+            "UPDATE shipment SET dispatched_at = $2, dispatched_by = $3 WHERE shipment_id = ANY($1::uuid[])",
+            [*{line["shipment_id"] for line in lines}],
+            now,
+            by,
+        )
+        return lines

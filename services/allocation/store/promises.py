@@ -146,7 +146,10 @@ class Promises(Tables):
         )
 
     async def save_claims(self, claims: Collection[Claim], now: dt.datetime) -> None:
-        """Write claims as they are now; the ones that were split off inherit from those they came from."""
+        """Write claims as they are now; the ones that were split off inherit from those they came from.
+
+        Where a picked one lies now is where it is staged.
+        """
         split = [claim for claim in claims if claim.split_from is not None]
         if split:
             await self.split(
@@ -158,7 +161,9 @@ class Promises(Tables):
             UPDATE reservation
             SET batch_id = changed.batch_id, site_id = changed.site_id, location_id = changed.location_id,
                 quality = changed.quality, quantity = changed.quantity, status = changed.status, code = changed.code,
-                reason = changed.reason, changed_at = $10
+                reason = changed.reason, changed_at = $10,
+                staged_at = CASE WHEN picked_at IS NULL OR reservation.location_id = changed.location_id
+                                 THEN staged_at ELSE changed.location_id END
             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::text[],
                         $8::text[], $9::text[])
                  AS changed (reservation_id, batch_id, site_id, location_id, quality, quantity, status, code, reason)
