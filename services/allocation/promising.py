@@ -9,6 +9,7 @@ from uuid import UUID
 from contracts.allocation import DemandAllocated, DemandShort, PassedOverCode
 from contracts.allocation import PassedOver as PassedOverPart
 from contracts.allocation import Share as SharePart
+from contracts.values import Strategy
 from delivery import Work, new_id
 from services.allocation.domain.aisles import Aisles, Asking, Shelf
 from services.allocation.domain.orders import ORDERS
@@ -78,7 +79,7 @@ class Outcome:
             unit=demand.unit,
             wanted=demand.quantity,
             missing=self.plan.missing,
-            reasons=reasons_of(self.plan.passed_over, demand.unit),
+            reasons=reasons_of(self.plan.passed_over, demand.unit) or (_nothing_for(demand),),
             decided_at=self.decided_at,
         )
         return [allocated, short]
@@ -111,7 +112,16 @@ def reasons_of(passed_over: Iterable[PassedOver], unit: str) -> tuple[str, ...]:
         named = ", ".join(batches[:5]) + (f" and {len(batches) - 5} more" if len(batches) > 5 else "")
         word = code.replace("_", " ")
         reasons.append(f"{word}: {quantity:f} {unit} of {named} ({group[0].text})"[:400])
-    return tuple(reasons) or ("nothing of the item is on the shelf of this site",)
+    return tuple(reasons)
+
+
+def _nothing_for(demand: Demand) -> str:
+    """Why a demand is short for which nothing was even looked at."""
+    if demand.strategy is not Strategy.SPECIFIED:
+        return f"nothing of {demand.item_id} is on the shelf at {demand.site_id}"
+    if demand.batch_no is None:
+        return "strategy 'specified' without a batch: no batch was named"
+    return f"nothing of batch {demand.batch_no} is free at {demand.site_id}"
 
 
 async def serve(

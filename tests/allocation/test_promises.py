@@ -345,3 +345,24 @@ async def test_other_sites_are_named_but_not_used(world: World) -> None:
     allocated, _short = await world.at.said()
     assert isinstance(allocated, DemandAllocated)
     assert [(passed.batch_no, passed.code) for passed in allocated.passed_over] == [("FAR", PassedOverCode.OTHER_SITE)]
+
+
+async def test_a_shortage_of_a_named_batch_or_of_nothing_at_all_says_so(world: World) -> None:
+    await world.stock("OTHER", 5, expires="2026-06-01")
+    wishes = {
+        "nothing of batch MINE is free at HRB-1": demand(1, strategy=Strategy.SPECIFIED, batch_no="MINE"),
+        "strategy 'specified' without a batch: no batch was named": demand(1, strategy=Strategy.SPECIFIED),
+        "nothing of CHEESE is on the shelf at HRB-1": demand(1, item="CHEESE"),
+    }
+    await world.at.hear(*wishes.values())
+    short = {event.demand_id: event.reasons for event in await world.at.said() if isinstance(event, DemandShort)}
+    assert short == {wanted.demand_id: (reason,) for reason, wanted in wishes.items()}
+
+
+async def test_a_held_batch_that_was_asked_for_by_name_is_explained(world: World) -> None:
+    await world.stock("MINE", 5, expires="2026-06-01")
+    await world.hold("MINE")
+    await world.at.hear(demand(1, strategy=Strategy.SPECIFIED, batch_no="MINE"))
+    allocated = next(event for event in await world.at.said() if isinstance(event, DemandAllocated))
+    assert [(passed.batch_no, passed.code) for passed in allocated.passed_over] == [("MINE", PassedOverCode.HELD)]
+    assert "looked odd" in allocated.passed_over[0].text
