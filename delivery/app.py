@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 from pydantic_settings import BaseSettings
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -63,6 +64,7 @@ class Service:
     """What a service is made of. `topics` are all topics of the system; it speaks on those it owns.
 
     `settings` are its own, beside `delivery.Settings`: they too are read from the environment, and refused at start.
+    `metrics` are its own too, made with `registry=None`, and shown at `/metrics` beside those of the delivery layer.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Service:
     routers: Sequence[APIRouter] = ()
     watches: Sequence[Watch] = ()
     settings: Sequence[type[BaseSettings]] = ()
+    metrics: Sequence[Collector] = ()
 
     @property
     def says(self) -> tuple[TopicLike, ...]:
@@ -102,6 +105,8 @@ class Runtime:
         self.settings = settings
         self.clock = clock
         self.metrics = Metrics()
+        for metric in service.metrics:
+            self.metrics.registry.register(metric)
         self.pulses = Pulses()
         self.tracing = Tracing(service.name, tracer_provider)
         self.doorkeeper = Doorkeeper(settings)

@@ -5,7 +5,7 @@ from delivery import Service
 from services.integration.api import ROUTERS
 from services.integration.handlers import acknowledgements, catalog, demands, production, receipts, valuation
 from services.integration.settings import CompanySettings
-from services.integration.watches import WATCHES
+from services.integration.watches import OPEN_DIFFERENCES, WATCHES
 
 service = Service(
     name="integration",
@@ -35,4 +35,5 @@ service = Service(
     routers=ROUTERS,
     watches=WATCHES,
     settings=(CompanySettings,),
+    metrics=(OPEN_DIFFERENCES,),
 )

@@ -589,3 +589,8 @@ def _reconciled(listed: Any, batches: list[BatchBooks], answers: Any | None) -> 
         rejected=counted("rejected"),
         contradicted=answers["contradicted"] if answers is not None else 0,
     )
+
+
+async def items_that_differ(db: Connection) -> int:
+    """Items whose books did not hold when they were last compared."""
+    return int(await db.fetchval("SELECT count(*) FROM item_check WHERE NOT holds"))

@@ -1,6 +1,7 @@
 """What time makes happen: the books are compared, some items at a time, for ever."""
 
 import structlog
+from prometheus_client import Gauge
 
 from delivery import Announcements, Watch, Work
 from services.integration import queries
@@ -10,6 +11,10 @@ from services.integration.store.acknowledgements import CheckStore
 _log = structlog.get_logger("integration.reconciliation")
 
 ITEMS_AT_A_TIME = 20
+
+OPEN_DIFFERENCES = Gauge(
+    "integration_book_differences", "Items whose books did not hold when they were last compared.", registry=None
+)
 
 
 async def compare_books(work: Work) -> Announcements:
@@ -30,6 +35,7 @@ async def compare_books(work: Work) -> Announcements:
                 other=str(each.other),
             )
     await store.save(found, work.now)
+    OPEN_DIFFERENCES.set(await queries.items_that_differ(work.db))
     return []
 
 

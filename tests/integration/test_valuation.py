@@ -281,5 +281,6 @@ async def test_the_watch_finds_a_difference_and_says_so(at: Running, house: Ware
     row = await at.runtime.pool.fetchrow("SELECT * FROM item_check WHERE item_id = 'MILK'")
     assert row is not None
     assert row["differences"][0]["what"] == "ledger quantity and valued quantity"
+    assert "integration_book_differences 1.0" in (await at.client.get("/metrics")).text
     found = (await at.get("/reconciliation", item_id="MILK")).json()["items"][0]
     assert (found["holds"], found["differences"][0]["one"], found["differences"][0]["other"]) == (False, "11", "10")

@@ -320,3 +320,4 @@ CREATE TABLE item_check (
     differences jsonb       NOT NULL
 );
 CREATE INDEX item_check_oldest ON item_check (checked_at);
+CREATE INDEX item_check_differs ON item_check (item_id) WHERE NOT holds;
