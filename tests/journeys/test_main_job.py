@@ -224,3 +224,12 @@ async def test_what_was_picked_when_it_was_recalled_waits_for_a_person(played: S
 
 async def test_everything_adds_up_in_every_service_and_between_them(played: Scene) -> None:
     assert await check_all(played) == 0
+
+
+async def test_the_last_page_sees_when_two_books_differ(played: Scene) -> None:
+    forgotten = next(posting for posting in played.erp.postings.values() if posting.value)
+    del played.erp.postings[forgotten.posting_id]
+    try:
+        assert await check_all(played) == 1
+    finally:
+        played.erp.postings[forgotten.posting_id] = forgotten

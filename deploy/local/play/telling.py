@@ -76,8 +76,12 @@ class Telling:
 
     def check(self, holds: bool, what: str, numbers: str) -> None:
         """One line of the last page."""
-        mark = Text("✓ " if holds else "✗ ", style="green" if holds else "bold red")
-        self._indented(mark + Text(what.ljust(52)) + Text(numbers, style="dim" if holds else "red"), hang=54)
+        line = Text.assemble(
+            ("✓ ", "green") if holds else ("✗ ", "bold red"),
+            what.ljust(52),
+            (numbers, "dim" if holds else "red"),
+        )
+        self._indented(line, hang=54)
 
     def failed(self, step: str, why: str, log: str) -> None:
         """What did not come true, why, and where more is to be read."""
