@@ -81,6 +81,10 @@ def _seal(key: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([str(part) for part in key])).decode()
 
 
+def _is_text(part: object) -> bool:
+    return isinstance(part, str) and "\x00" not in part
+
+
 def _unseal(after: str | None, width: int) -> list[str] | None:
     if not after:
         return None
@@ -88,7 +92,7 @@ def _unseal(after: str | None, width: int) -> list[str] | None:
         key = orjson.loads(base64.urlsafe_b64decode(after))
     except (ValueError, binascii.Error):
         key = None
-    if not isinstance(key, list) or len(key) != width or not all(isinstance(part, str) for part in key):
+    if not isinstance(key, list) or len(key) != width or not all(_is_text(part) for part in key):
         raise problem(422, "invalid_request", f"after: {after[:80]!r} is not the `next` of a page of this list")
     return key
 
@@ -211,12 +215,12 @@ async def list_locations(
     person: Reader,
     db: Db,
     zone_id: Annotated[Code | None, Query()] = None,
-    after: Annotated[str, Query(max_length=40, description="The last location_id of the page before.")] = "",
+    after: Annotated[Code | None, Query(description="The last location_id of the page before.")] = None,
     limit: Limit = 200,
 ) -> Page[LocationView]:
     """The locations of a site by code, with how full they are."""
     _only_own_site(person, site_id)
-    rows = await queries.locations(db, site_id, zone_id=zone_id, only=None, after=after, limit=limit)
+    rows = await queries.locations(db, site_id, zone_id=zone_id, only=None, after=after or "", limit=limit)
     return Page(items=rows, next=rows[-1].location_id if len(rows) == limit else None)
 
 

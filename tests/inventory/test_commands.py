@@ -1,6 +1,7 @@
 """What people do with stock over HTTP: the building, put-away, corrections, holds; on the real database."""
 
 import asyncio
+import base64
 import datetime as dt
 import uuid
 from collections.abc import AsyncIterator
@@ -407,7 +408,8 @@ async def test_equal_times_keep_the_order_of_the_sequence_and_pages_join_without
         after = {"after": page["next"]}
     assert sum(pages, []) == [(n, str(n)) for n in range(1, 8)]  # noqa: RUF017
     assert [len(page) for page in pages] == [3, 3, 1]
-    refused(await at.get("/movements", item_id="MILK", after="nonsense"), 422, "invalid_request", "nonsense")
+    for nonsense in ("nonsense", base64.urlsafe_b64encode(b'["\\u0000","1"]').decode()):
+        refused(await at.get("/movements", item_id="MILK", after=nonsense), 422, "invalid_request", nonsense)
     refused(await at.get("/movements"), 422, "invalid_request", "item_id")
     assert (await at.get("/sequence/MILK")).json() == {"item_id": "MILK", "sequence": 7}
 
