@@ -1,4 +1,4 @@
-"""What the demo plays with: small CSV files, read into plain values. Where their facts are from: `input/README.md`."""
+"""What the demo plays with: small CSV files, read into plain values. Where their facts are from: `README.md`."""
 
 import csv
 import datetime as dt
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from contracts.gs1 import check_digit, element_string, parse_bracketed
 
-FOLDER = Path(__file__).parent / "input"
+FOLDER = Path(__file__).parent
 
 UNIT_WORDS = {
     "KGM": "kg",
