@@ -101,11 +101,11 @@ async def production_reports(scene: Scene) -> None:
         f"{count(len(bulk), 'report')} on the MES's topic: tablets and capsules in bulk, made from raw materials; "
         "received, released, put away."
     )
+    scene.tell.say(f"{len(packed)} more follow: bottles and pouches, packed from the bulk.")
     for one in packed:
         await scene.mes.say(report_of(one))
         if one.tells == "late":
             await _waits_for_its_turn(scene, one)
-    scene.tell.say(f"{count(len(packed), 'report')} more: bottles and pouches, packed from the bulk.")
     await _say_again(scene, next(one for one in bulk if one.tells == "duplicate"))
     await _stammer(scene)
 
@@ -188,7 +188,7 @@ async def scans_at_the_dock(scene: Scene) -> None:
         by="olivia",
     )
     scene.tell.say(
-        f"Scan {seen['text']}: {seen['item']['name']}, one of {UNIT_WORDS[seen['item']['unit']]}, batch "
+        f"Scan {seen['text']}: {seen['item']['name']}, in {UNIT_WORDS[seen['item']['unit']]}, batch "
         f"{seen['batch_no']}, made {seen['manufactured_on']}, expires {seen['expires_on']}."
     )
     torn = await scene.world.post("receiving", "/scans", {"scan": "01" + one.item.gtin[:13] + "9"}, by="olivia")
