@@ -49,13 +49,13 @@ _ANSWER_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Something that time makes happen: `run` is called every `every` seconds, by one replica at a time.
+    """Something that time makes happen: `run` is called every `every()` seconds, by one replica at a time.
 
     Each call is one transaction; what it returns is announced. It must be able to catch up after any pause.
     """
 
     name: str
-    every: float
+    every: Callable[[], float]
     run: Callable[[Work], Awaitable[Announcements]]
 
 
@@ -219,15 +219,16 @@ class Runtime:
         return True
 
     async def _watch(self, watch: Watch) -> None:
+        every = watch.every()
         while not self._stopping.is_set():
-            self.pulses.beat(f"watch {watch.name}", within=watch.every + 120)
+            self.pulses.beat(f"watch {watch.name}", within=every + 120)
             try:
                 await self.run_watch(watch)
             except Exception as error:
                 level = _log.warning if is_slow_down(error) else _log.exception
                 level("a watch failed; it catches up next time", watch=watch.name, error=repr(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), watch.every)
+                await asyncio.wait_for(self._stopping.wait(), every)
         self.pulses.forget(f"watch {watch.name}")
 
     async def _look(self) -> None:

@@ -39,4 +39,4 @@ async def compare_books(work: Work) -> Announcements:
     return []
 
 
-WATCHES = (Watch("reconciliation", every=60, run=compare_books),)
+WATCHES = (Watch("reconciliation", every=lambda: 60, run=compare_books),)

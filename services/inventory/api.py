@@ -2,15 +2,14 @@
 
 import base64
 import binascii
-import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
-from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.values import BatchNo, Climate, Code, Purpose, Quality, Quantity, Reference, Text
@@ -18,7 +17,7 @@ from delivery import Desk, Page, Person, Pool, desk, problem_responses, reading,
 from delivery.problems import problem
 from services.inventory import queries
 from services.inventory.building import PutLocation, PutSite, PutZone
-from services.inventory.checker import CheckNow, show_metrics
+from services.inventory.checker import CheckNow
 from services.inventory.commands import (
     Adjust,
     ChangeStatus,
@@ -53,13 +52,7 @@ from services.inventory.views import (
 _PASSED_OVER_SAID = 100
 
 
-@contextlib.asynccontextmanager
-async def _with_metrics(app: FastAPI) -> AsyncIterator[None]:
-    show_metrics(app)
-    yield
-
-
-router = APIRouter(lifespan=_with_metrics)
+router = APIRouter()
 
 _ANYBODY = ("operator", "inspector", "supervisor", "planner", "quality", "integrator", "auditor")
 Reader = Annotated[Person, Depends(requires(*_ANYBODY))]

@@ -4,7 +4,7 @@ from contracts.topics import TOPICS
 from delivery import Service, Watch
 from services.inventory.api import router
 from services.inventory.building import change_building
-from services.inventory.checker import check_now, check_slice
+from services.inventory.checker import OPEN_DIFFERENCES, check_now, check_slice
 from services.inventory.commands import change_stock
 from services.inventory.handlers import (
     book_consumption,
@@ -16,10 +16,8 @@ from services.inventory.handlers import (
     learn_items,
     open_the_gate,
 )
-from services.inventory.settings import InventorySettings
+from services.inventory.settings import InventorySettings, inventory_settings
 from services.inventory.watches import watch_expiry
-
-_settings = InventorySettings()
 
 service = Service(
     name="inventory",
@@ -39,7 +37,9 @@ service = Service(
     does=(change_stock, change_building, check_now),
     routers=(router,),
     watches=(
-        Watch("expiry", _settings.expiry_watch_seconds, watch_expiry),
-        Watch("checker", _settings.checker_seconds, check_slice),
+        Watch("expiry", lambda: inventory_settings().expiry_watch_seconds, watch_expiry),
+        Watch("checker", lambda: inventory_settings().checker_seconds, check_slice),
     ),
+    settings=(InventorySettings,),
+    metrics=(OPEN_DIFFERENCES,),
 )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from fastapi import FastAPI
 from prometheus_client import Gauge
 
 from contracts.inventory import AlertKind, StockAlertRaised
@@ -21,11 +20,6 @@ OPEN_DIFFERENCES = Gauge(
     "inventory_ledger_differences", "Balances or sequences that the ledger does not confirm: 0, or call a person.",
     registry=None,
 )  # fmt: skip
-
-
-def show_metrics(app: FastAPI) -> None:
-    """Show the checker's metric beside those of the delivery layer."""
-    app.state.runtime.metrics.registry.register(OPEN_DIFFERENCES)
 
 
 async def check_slice(work: Work) -> Announcements:

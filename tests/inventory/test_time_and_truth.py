@@ -9,13 +9,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from fastapi import FastAPI
 
 from contracts.inventory import AlertKind, HoldLifted, HoldPlaced, IssueRefused, StockAlertRaised, StockMoved
 from contracts.receiving import BatchDatesCorrected
 from contracts.values import HoldKind
 from services.inventory.app import service
-from services.inventory.checker import OPEN_DIFFERENCES, show_metrics
+from services.inventory.checker import OPEN_DIFFERENCES
 from tests.inventory.words import MORNING, Lot, bin_, build, carry, item, where
 from tests.service_harness import Running, running
 
@@ -241,10 +240,8 @@ async def test_whatever_is_tampered_with_by_hand_is_found(
 
 
 async def test_the_checkers_metric_stands_beside_the_others(at: Running) -> None:
-    app = FastAPI()
-    app.state.runtime = at.runtime
-    show_metrics(app)
-    assert "inventory_ledger_differences" in {metric.name for metric in at.runtime.metrics.registry.collect()}
+    await at.watch("checker")
+    assert "inventory_ledger_differences 0.0" in (await at.client.get("/metrics")).text
 
 
 # Cost
