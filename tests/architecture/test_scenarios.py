@@ -12,7 +12,7 @@ NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
 @cache
-def tests_in(path: str) -> frozenset[str]:
+def functions_of(path: str) -> frozenset[str]:
     """The names of the test functions of a file; none when there is no such file."""
     file = ROOT / path
     tree = ast.parse(file.read_text() if file.exists() else "")
@@ -28,7 +28,7 @@ def test_every_test_that_the_table_of_scenarios_names_exists() -> None:
         f"{number}: {path}::{name}"
         for number, _, shown_by in ROWS
         for path, name in NAMED.findall(shown_by)
-        if name not in tests_in(path)
+        if name not in functions_of(path)
     ]
     assert missing == []
 
