@@ -536,3 +536,17 @@ async def _send_with_header_name(place: Playground, key: bytes, name: bytes) -> 
     await (await producer.send_batch(batch, topic, partition=partition))
     await producer.stop()
     return partition
+
+
+async def test_a_log_line_about_a_message_names_its_trace(place: Playground) -> None:
+    service = place.process("serve", http_port=0, log_format="json")
+    service.start()
+    await place.ring(("bug", 1), traceparent=f"00-{'ab' * 16}-{'cd' * 8}-00")
+    await until(lambda: _count_is(place, 1))
+
+    async def parked_line() -> dict[str, str] | None:
+        lines = [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
+        return next((line for line in lines if line["event"] == "parked"), None)
+
+    line = await until(parked_line)
+    assert (line["trace_id"], line["service"], line["level"]) == ("ab" * 16, "toy", "error")
