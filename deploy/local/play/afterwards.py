@@ -144,6 +144,7 @@ async def _all_acknowledged(scene: Scene) -> list[dict[str, Any]]:
 
 
 async def recall(scene: Scene) -> None:
+    """Preview, open, and look at what was frozen, taken back, shipped, and planned anew."""
     seed = {"batch_id": scene.people.batches[RECALLED]}
     preview = await scene.world.post("trace", "/recalls/preview", seed, by="qiang")
     totals = preview["totals"]

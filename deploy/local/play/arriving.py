@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from deploy.local.play.input import UNIT_WORDS, Produced, Purchase, label
+from deploy.local.play.mes import SITE as MES_SITE
 from deploy.local.play.mes import report_of
-from deploy.local.play.people import Standing, arrival_of, at_once
+from deploy.local.play.people import Arrival, Standing, arrival_of, at_once
 from deploy.local.play.scene import RECALLED, Scene
 from deploy.local.play.telling import count, number
 
@@ -18,6 +19,7 @@ NONSENSE = b'{"messageId": "MES-0099", "workOrderId": "WO-5'
 
 
 async def set_the_stage(scene: Scene) -> None:
+    """Sites and catalog, then all that suppliers brought before the story begins."""
     locations, (items, partners) = await asyncio.gather(scene.people.set_up_sites(), scene.people.import_catalog())
     given = scene.given
     for what, rows in (("items", items), ("partners", partners)):
@@ -80,15 +82,18 @@ def _all_received(scene: Scene, lines: Iterable[dict[str, Any]]) -> None:
 
 
 async def release_at_dock(scene: Scene, batches: set[tuple[str, str]]) -> None:
+    """Wait until batches (item, number) stand pending at the dock, and release all of them."""
     standings = await scene.people.standing_at_dock(batches, quality="pending")
     await at_once(scene.people.inspect(standing) for standing in standings)
 
 
 async def put_away_from_dock(scene: Scene, batches: set[tuple[str, str]], *, quality: str) -> dict[str, str]:
+    """Wait until batches stand at the dock in `quality`, and put them away; where each batch number went."""
     return await scene.people.put_all_away(await scene.people.standing_at_dock(batches, quality=quality))
 
 
 async def production_reports(scene: Scene) -> None:
+    """Bulk, then what is packed from it; one report comes twice, one too early, one is half."""
     bulk = [one for one in scene.given.produced if one.level == "bulk"]
     packed = [one for one in scene.given.produced if one.level == "finished"]
     for one in bulk:
@@ -110,30 +115,25 @@ async def production_reports(scene: Scene) -> None:
     await _stammer(scene)
 
 
-async def _receive_produced(scene: Scene, produced: list[Produced]) -> list[dict[str, Any]]:
-    wanted = {(one.item.item_id, one.batch_no) for one in produced}
-    rows = await scene.people.expected(
+async def _receive_produced(scene: Scene, produced: list[Produced]) -> None:
+    wanted = {one.key for one in produced}
+    left = await scene.people.expected(
         lambda row: row["origin"] == "production" and (row["item_id"], row["batch_no"]) in wanted,
         len(produced),
         f"{len(produced)} production reports are expected at the dock",
     )
-    left = list(rows)
-    arrivals = []
+    arrivals: dict[dt.date, list[Arrival]] = {}
     for one in produced:
-        row = next(
-            row
-            for row in left
-            if (row["item_id"], row["batch_no"]) == (one.item.item_id, one.batch_no)
-            and Decimal(row["quantity"]) == one.quantity
-        )
+        # Partial reports of one batch are expected each by itself, and their labels do not tell them apart.
+        row = next(row for row in left if _announces(row, one))
         left.remove(row)
-        arrivals.append((one, arrival_of(one, row["expected_receipt_id"])))
-    lines: list[dict[str, Any]] = []
-    for made_on in sorted({one.made_on for one in produced}):
-        some = [arrival for one, arrival in arrivals if one.made_on == made_on]
-        lines += await scene.people.receive(some, site_id="SZ1", at=_at(made_on, 20))
-    _all_received(scene, lines)
-    return lines
+        arrivals.setdefault(one.made_on, []).append(arrival_of(one, row["expected_receipt_id"]))
+    for made_on, some in sorted(arrivals.items()):
+        _all_received(scene, await scene.people.receive(some, site_id=MES_SITE, at=_at(made_on, 20)))
+
+
+def _announces(row: dict[str, Any], one: Produced) -> bool:
+    return (row["item_id"], row["batch_no"]) == one.key and Decimal(row["quantity"]) == one.quantity
 
 
 async def _waits_for_its_turn(scene: Scene, report: Produced) -> None:
@@ -179,6 +179,7 @@ async def _stammer(scene: Scene) -> None:
 
 
 async def scans_at_the_dock(scene: Scene) -> None:
+    """A good label, a torn one, goods too old, and a label that contradicts the record."""
     packed = [one for one in scene.given.produced if one.level == "finished"]
     one = packed[0]
     seen = await scene.world.post(
@@ -238,6 +239,7 @@ async def _conflict(scene: Scene) -> None:
 
 
 async def put_aways(scene: Scene) -> None:
+    """A proposal with its reasons, a refusal, then all of it to quarantine."""
     packed = {one.key for one in scene.given.produced if one.level == "finished"}
     standings = await scene.people.standing_at_dock(packed, quality="pending")
     first, second = (one for one in standings if one.batch_no in {"P2611-01", "P2611-03"})
@@ -273,6 +275,7 @@ async def put_aways(scene: Scene) -> None:
 
 
 async def inspections(scene: Scene) -> None:
+    """Releases, one partial rejection, one batch left pending and one held."""
     packed = [one for one in scene.given.produced if one.level == "finished"]
     pending_on_purpose = {one.key for one in packed if one.tells == "pending"}
     broken = {one.key for one in packed if one.tells == "partly rejected"}

@@ -168,7 +168,8 @@ async def _only_good_stock_left(scene: Scene) -> Finding:
     holds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for hold in await scene.world.all("inventory", "/holds", limit=500):
         holds[str(hold["batch_id"])].append(hold)
-    wrong = []
+    never = {scene.held_batch, scene.refused_line}
+    wrong = [f"movement {each['sequence']}" for each in issues if never & {str(each["batch_id"]), each["reference"]}]
     for issue in issues:
         key = names[str(issue["batch_id"])]
         at = issue["sequence"]

@@ -20,6 +20,7 @@ _GATE_TRIES = 6
 
 
 async def demands_and_promises(scene: Scene) -> None:
+    """All demands by their three ways in; one explained, two short until stock comes, one withdrawn."""
     wanted = scene.given.wanted
     await promisable(scene)
     for one in wanted:
@@ -136,6 +137,7 @@ async def _withdraw(scene: Scene) -> None:
 
 
 async def picks_and_shipments(scene: Scene) -> None:
+    """Wrong scans, then all picks and shipments, and a truck that quality stops at the gate."""
     leaving = [one for one in scene.given.wanted if one.then in {"ship", "short"}]
     staging = [one for one in scene.given.wanted if one.then == "stage"]
     await _wrong_scans(scene)
