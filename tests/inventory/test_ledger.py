@@ -3,7 +3,7 @@
 import datetime as dt
 import itertools
 import uuid
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -91,7 +91,9 @@ class Ledger(RuleBasedStateMachine):
         there = self.stock.there(batch, spot)
         if not there:
             return None
-        movement = Movement("I", batch, there / part, spot, OUTSIDE[2], MovementReason.ISSUE, self.clock)
+        # A quantity has six places at most: what is smaller leaves as a whole.
+        leaving = (there / part).quantize(D("0.000001"), ROUND_DOWN) or there
+        movement = Movement("I", batch, leaving, spot, OUTSIDE[2], MovementReason.ISSUE, self.clock)
         assert self.book(movement) is not None
         return self.history[-1]
 

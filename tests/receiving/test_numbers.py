@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from contracts.gs1 import is_batch_no
-from delivery import build
+from delivery import build, main
 from delivery.settings import SettingsRefused
 from services.receiving.app import service
 from services.receiving.settings import receiving_settings
@@ -128,14 +128,12 @@ async def test_a_series_that_is_used_up_says_so(at: Running, monkeypatch: pytest
 def test_settings_that_cannot_work_are_refused_at_the_start_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, says: str
 ) -> None:
-    from services.receiving.__main__ import start
-
     monkeypatch.setenv(name, value)
     receiving_settings.cache_clear()
     try:
         with pytest.raises(SettingsRefused):
             receiving_settings()
-        assert start() == 2
+        assert main(service, ["serve"]) == 2
         printed = capsys.readouterr().err
         assert name in printed
         assert says in printed

@@ -53,6 +53,10 @@ def _much(quantity: Decimal, unit: str) -> str:
     return f"{plain(quantity)} {unit}"
 
 
+def _batches(count: int) -> str:
+    return "1 batch" if count == 1 else f"{count} batches"
+
+
 def _why(reason: str | None) -> str:
     return f": {reason}" if reason else ""
 
@@ -153,7 +157,7 @@ def _(event: integration.BatchProduced) -> Lines:
         Line(
             name_id(event.item_id, event.batch_no),
             event.ended_at,
-            f"{_much(event.quantity, event.unit)} produced at {event.site_id} from {len(inputs)} batches "
+            f"{_much(event.quantity, event.unit)} produced at {event.site_id} from {_batches(len(inputs))} "
             f"({event.work_order}, report {event.sequence}{last}{replaces})",
         ),
     )
