@@ -1,8 +1,8 @@
 """Following the ledger: what movements, holds and the gate do to the shelf and to promises. Load, decide, save."""
 
 import datetime as dt
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from contracts.values import HoldKind, Place, PlaceKind, Purpose, Quality
 from delivery import NeverWorks, Work, new_id
 from delivery.handling import EventLike
 from services.allocation.domain.aisles import Shelf
-from services.allocation.domain.claims import Claim, Floor, Leaving, TakesTooMuch
+from services.allocation.domain.claims import Claim, Floor, Leaving, OpenHold, TakesTooMuch
 from services.allocation.domain.stock import PICKABLE, Spot
 from services.allocation.promising import serve_waiting
 from services.allocation.store import AllocationStore, BatchSeen, HoldSeen, KnownSpot
@@ -66,15 +66,15 @@ async def follow(work: Work, store: AllocationStore, heard: Sequence[StockEvent]
                 if movement.target is not None and movement.target_purpose is not None:
                     purposes[movement.target] = movement.target_purpose
             case HoldPlaced():
-                code = RevocationCode.RECALLED if event.kind is HoldKind.RECALL else RevocationCode.HELD
-                floor.held(_covered_by(_hold_seen(event)), code, f"{event.kind} hold: {event.reason}")
+                floor.held(event.hold_id, _open_hold(_hold_seen(event)))
             case BatchRecalled():
-                covered = _covered_by(_hold_seen(event))
-                floor.held(covered, RevocationCode.RECALLED, f"recalled: {event.reason}")
+                floor.held(event.recall_id, replace(_open_hold(_hold_seen(event)), reason=f"recalled: {event.reason}"))
             case IssueRefused():
                 floor.refused_at_gate(event.line_id, f"{event.code}: {event.reason}")
-            case HoldLifted() | BatchRecallLifted():
-                pass
+            case HoldLifted():
+                floor.lifted(event.batch_id, event.hold_id)
+            case BatchRecallLifted():
+                floor.lifted(event.batch_id, event.recall_id)
     if fresh:
         await store.see_batches(_batches(fresh))
     await _save(work, store, followed, purposes)
@@ -163,7 +163,10 @@ async def _floor(store: AllocationStore, movements: Sequence[Leaving], heard: Se
     elsewhere = {claim.spot for claim in claims.values()} - known.keys()
     if elsewhere:
         known |= await store.spots(elsewhere)
-    return Followed(Floor({spot: row.free for spot, row in known.items()}, claims, new_id), known)
+    carried = {each.source.batch_id for each in movements if each.source is not None and each.target is not None}
+    holds = await store.open_holds(carried) if claims and carried else []
+    open_holds = {(hold.batch_id, hold.hold_id): _open_hold(hold) for hold in holds}
+    return Followed(Floor({spot: row.free for spot, row in known.items()}, claims, new_id, open_holds), known)
 
 
 async def _save(work: Work, store: AllocationStore, followed: Followed, purposes: dict[Spot, str]) -> None:
@@ -268,9 +271,6 @@ def _hold_seen(event: HoldPlaced | BatchRecalled) -> HoldSeen:
     )
 
 
-def _covered_by(hold: HoldSeen) -> Callable[[Spot], bool]:
-    return lambda spot: (
-        spot.batch_id == hold.batch_id
-        and hold.site_id in (None, spot.site_id)
-        and hold.location_id in (None, spot.location_id)
-    )
+def _open_hold(hold: HoldSeen) -> OpenHold:
+    code = RevocationCode.RECALLED if hold.kind == HoldKind.RECALL else RevocationCode.HELD
+    return OpenHold(hold.batch_id, hold.site_id, hold.location_id, code, f"{hold.kind} hold: {hold.reason}")

@@ -13,7 +13,16 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from contracts.allocation import RevocationCode
 from contracts.values import Strategy
 from delivery import new_id
-from services.allocation.domain.claims import OF_THE_DEMAND, OPEN, Claim, ClaimStatus, Floor, Leaving, TakesTooMuch
+from services.allocation.domain.claims import (
+    OF_THE_DEMAND,
+    OPEN,
+    Claim,
+    ClaimStatus,
+    Floor,
+    Leaving,
+    OpenHold,
+    TakesTooMuch,
+)
 from services.allocation.domain.orders import ORDERS
 from services.allocation.domain.planning import plan
 from services.allocation.domain.rules import POLICIES, POLICY
@@ -43,13 +52,19 @@ class Reservations(RuleBasedStateMachine):
         self.on_hand: dict[Spot, Decimal] = {}
         self.wanted: dict[UUID, Decimal] = {}
         self.missing: dict[UUID, Decimal] = {}
-        self.held: set[UUID] = set()
+        self.holds: dict[tuple[UUID, UUID], OpenHold] = {}
         self.age = 0
 
     def floor(self) -> Floor:
         return Floor(
-            dict(self.free), {key: claim for key, claim in self.claims.items() if claim.status in OPEN}, new_id
+            dict(self.free),
+            {key: claim for key, claim in self.claims.items() if claim.status in OPEN},
+            new_id,
+            dict(self.holds),
         )
+
+    def is_held(self, at: Spot) -> bool:
+        return any(hold.covers(at) for hold in self.holds.values())
 
     def keep(self, floor: Floor) -> None:
         self.free = floor.free
@@ -83,7 +98,7 @@ class Reservations(RuleBasedStateMachine):
         shelf = [
             Stock(at, str(at.batch_id), PURPOSES[at.location_id], free, TODAY, TODAY + dt.timedelta(days=30))
             for at, free in self.free.items()
-            if free and at.batch_id not in self.held
+            if free and not self.is_held(at)
         ]
         made = plan(wanting(self.missing[demand_id]), shelf, POLICIES[POLICY], ORDERS[Strategy.FEFO])
         new = []
@@ -129,7 +144,7 @@ class Reservations(RuleBasedStateMachine):
             target = claim.spot._replace(location_id="STAGE")
             floor = self.moves(claim.spot, target, claim.quantity, pick_id=claim_id)
             assert self.claims[claim_id].spot == target
-            assert not floor.revoked
+            assert bool(floor.revoked) is (claim.status is ClaimStatus.PICKED and self.is_held(target))
 
     @rule(claim_id=claims_made)
     def dispatch(self, claim_id: UUID) -> None:
@@ -153,17 +168,18 @@ class Reservations(RuleBasedStateMachine):
             self.keep(floor)
             assert self.claims[claim_id].status is ClaimStatus.STOPPED
 
-    @rule(batch_no=batch_nos)
-    def hold(self, batch_no: str) -> None:
-        self.held.add(batch_id(batch_no))
+    @rule(batch_no=batch_nos, location=st.none() | places)
+    def hold(self, batch_no: str, location: str | None) -> None:
         floor = self.floor()
-        floor.held(lambda at: at.batch_id == batch_id(batch_no), RevocationCode.HELD, "odd")
+        site = None if location is None else SITE
+        floor.held(new_id(), OpenHold(batch_id(batch_no), site, location, RevocationCode.HELD, "odd"))
+        self.holds = floor.holds
         assert all(revoked.picked is (revoked.claim.status is ClaimStatus.PICKED) for revoked in floor.revoked)
         self.keep(floor)
 
     @rule(batch_no=batch_nos)
     def lift(self, batch_no: str) -> None:
-        self.held.discard(batch_id(batch_no))
+        self.holds = {key: hold for key, hold in self.holds.items() if hold.batch_id != batch_id(batch_no)}
 
     @rule(demand_id=consumes(demands_raised))
     def cancel(self, demand_id: UUID) -> None:
@@ -180,6 +196,7 @@ class Reservations(RuleBasedStateMachine):
         if (
             one.status is other.status is ClaimStatus.PROMISED
             and one.spot != other.spot
+            and not self.is_held(other.spot)
             and other.quantity <= one.quantity
             and self.free.get(other.spot, Decimal(0)) >= one.quantity - other.quantity
         ):
@@ -218,7 +235,7 @@ class Reservations(RuleBasedStateMachine):
     @invariant()
     def nothing_held_stays_promised_or_on_its_way(self) -> None:
         for claim in self.claims.values():
-            if claim.spot.batch_id in self.held:
+            if self.is_held(claim.spot):
                 assert claim.status not in {ClaimStatus.PROMISED, ClaimStatus.PICKED}
 
     @invariant()

@@ -12,7 +12,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from contracts.allocation import RevocationCode
-from contracts.values import Quality
+from contracts.values import Purpose, Quality
 from services.allocation.domain.stock import PICKABLE, Spot
 
 
@@ -80,6 +80,25 @@ class Leaving:
     line_id: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OpenHold:
+    """An open hold, as promises meet it; without site or location it covers every one."""
+
+    batch_id: UUID
+    site_id: str | None
+    location_id: str | None
+    code: RevocationCode
+    reason: str
+
+    def covers(self, spot: Spot) -> bool:
+        """Whether nothing may be promised on a spot because of it."""
+        return (
+            spot.batch_id == self.batch_id
+            and self.site_id in (None, spot.site_id)
+            and self.location_id in (None, spot.location_id)
+        )
+
+
 class TakesTooMuch(ValueError):
     """A movement takes more from a spot than is known to be there; the text names both."""
 
@@ -88,13 +107,15 @@ class TakesTooMuch(ValueError):
 class Floor:
     """Spots and claims while a chunk of movements and holds is applied; what changed is read off it afterwards.
 
-    `free` holds the free quantity of each spot, `claims` the claims that may be met, by reservation.
+    `free` holds the free quantity of each spot, `claims` the claims that may be met, by reservation, `holds` the open
+    holds of their batches, by batch and hold, so that no promise follows its stock into a held bin.
     `lost` is what each demand lost of its promises; `refreshed` are demands whose promise changed in place.
     """
 
     free: dict[Spot, Decimal]
     claims: dict[UUID, Claim]
     new_id: Callable[[], UUID]
+    holds: dict[tuple[UUID, UUID], OpenHold] = field(default_factory=dict)
     changed_claims: dict[UUID, Claim] = field(default_factory=dict)
     revoked: list[Revoked] = field(default_factory=list)
     lost: dict[UUID, Decimal] = field(default_factory=dict)
@@ -127,14 +148,19 @@ class Floor:
         else:
             self._arrive(movement.target, left)
 
-    def held(self, covered: Callable[[Spot], bool], code: RevocationCode, reason: str) -> None:
+    def held(self, hold_id: UUID, hold: OpenHold) -> None:
         """Take back every promise on the spots that a hold covers. What stands at the gate is the gate's to decide."""
+        self.holds[hold.batch_id, hold_id] = hold
         for claim in self._by_age(self.claims.values()):
-            if covered(claim.spot):
+            if hold.covers(claim.spot):
                 if claim.status is ClaimStatus.PROMISED:
-                    self._revoke(claim, code, reason)
+                    self._revoke(claim, hold.code, hold.reason)
                 elif claim.status is ClaimStatus.PICKED:
-                    self._stop(claim, code, reason)
+                    self._stop(claim, hold.code, hold.reason)
+
+    def lifted(self, batch_id: UUID, hold_id: UUID) -> None:
+        """A hold is over; what it took back stays taken back."""
+        self.holds.pop((batch_id, hold_id), None)
 
     def refused_at_gate(self, line_id: UUID, reason: str) -> None:
         """Stop what the gate did not let pass."""
@@ -206,7 +232,7 @@ class Floor:
                 self._add(source, -part.quantity)
                 self._add(part.spot, part.quantity)
             if movement.target is not None:
-                self._keep(replace(part, spot=movement.target))
+                self._stand(replace(part, spot=movement.target))
             elif movement.line_id is not None:
                 self._keep(replace(part, status=ClaimStatus.SHIPPED))
             else:
@@ -242,11 +268,19 @@ class Floor:
         target = movement.target
         if target is None:
             self._lose(claim, movement)
+            return
+        hold = self._hold_on(target)
+        if claim.status is ClaimStatus.STOPPED and _put_back(claim, movement):
+            self._keep(replace(claim, status=ClaimStatus.FREED))
+            self._add(target, claim.quantity)
         elif claim.status is not ClaimStatus.PROMISED:
             moved = replace(claim, spot=target)
-            self._keep(moved)
-            if target.quality != claim.spot.quality and claim.status is ClaimStatus.PICKED:
+            if claim.status is ClaimStatus.PICKED and target.quality != claim.spot.quality:
                 self._stop(moved, RevocationCode.MOVED, f"its quality is {target.quality} now ({movement.why})")
+            else:
+                self._stand(moved)
+        elif hold is not None:
+            self._revoke(claim, hold.code, hold.reason, to=target)
         elif (
             target.site_id == claim.spot.site_id
             and target.quality == Quality.RELEASED
@@ -257,6 +291,17 @@ class Floor:
         else:
             where = f"{target.location_id} at {target.site_id}, {target.quality}"
             self._revoke(claim, RevocationCode.MOVED, f"it was moved to {where} ({movement.why})", to=target)
+
+    def _stand(self, claim: Claim) -> None:
+        """A claim that a person fetched stands where it now is, and is stopped there where a hold covers it."""
+        hold = self._hold_on(claim.spot)
+        if hold is not None and claim.status is ClaimStatus.PICKED:
+            self._stop(claim, hold.code, hold.reason)
+        else:
+            self._keep(claim)
+
+    def _hold_on(self, spot: Spot) -> OpenHold | None:
+        return next((hold for hold in self.holds.values() if hold.covers(spot)), None)
 
     def _lose(self, claim: Claim, movement: Leaving) -> None:
         """The stock of a claim left the company without us."""
@@ -288,7 +333,14 @@ class Floor:
         if quantity == claim.quantity:
             return claim
         self._keep(replace(claim, quantity=claim.quantity - quantity))
-        part = replace(claim, reservation_id=self.new_id(), quantity=quantity, split_from=claim.reservation_id)
+        part = replace(
+            claim,
+            reservation_id=self.new_id(),
+            quantity=quantity,
+            split_from=claim.split_from or claim.reservation_id,
+            # Parts that stand apart are asked for apart: the gate answers a line once.
+            line_id=self.new_id() if claim.line_id and claim.status is ClaimStatus.PICKED else claim.line_id,
+        )
         self._keep(part)
         return part
 
@@ -316,3 +368,13 @@ class Floor:
     @staticmethod
     def _by_age(claims: Iterable[Claim]) -> Sequence[Claim]:
         return sorted(claims, key=lambda claim: (claim.order, claim.reservation_id))
+
+
+def _put_back(claim: Claim, movement: Leaving) -> bool:
+    """Whether a person took what was stopped out of staging: then it waits for nobody any more."""
+    target = movement.target
+    return (
+        target is not None
+        and (target.site_id, target.location_id) != (claim.spot.site_id, claim.spot.location_id)
+        and movement.target_purpose != Purpose.STAGING
+    )

@@ -203,6 +203,19 @@ class Ledger(Tables):
             [*({hold.batch_id for hold in placed} | {batch_id for batch_id, _ in lifted})],
         )
 
+    async def open_holds(self, batch_ids: Collection[UUID]) -> list[HoldSeen]:
+        """What holds these batches now, oldest first."""
+        rows = await self._db.fetch(
+            """
+            SELECT hold_id, batch_id, item_id, kind, site_id, location_id, reason, placed_at
+            FROM hold
+            WHERE batch_id = ANY($1::uuid[]) AND lifted_at IS NULL
+            ORDER BY placed_at, hold_id
+            """,
+            [*batch_ids],
+        )
+        return [HoldSeen(*row) for row in rows]
+
     async def sites_of(self, batch_ids: Collection[UUID]) -> set[Shelf]:
         """Where stock of these batches lies: item and site."""
         rows = await self._db.fetch(

@@ -125,8 +125,8 @@ class Promises(Tables):
         )
         return {row["reservation_id"]: claim_of(row) for row in rows}
 
-    async def split(self, parts: Iterable[tuple[UUID, UUID, Decimal]], now: dt.datetime) -> None:
-        """New reservations, (new id, the one it is a part of, quantity), that are otherwise like what they came from.
+    async def split(self, parts: Iterable[tuple[UUID, UUID, Decimal, UUID | None]], now: dt.datetime) -> None:
+        """New reservations, (new id, whole, quantity, shipment line), that are otherwise like the whole they come from.
 
         The wholes keep their quantities: making them smaller is the caller's to do.
         """
@@ -136,12 +136,13 @@ class Promises(Tables):
                                      quality, quantity, status, promised_at, staged_at, picked_at, picked_by,
                                      shipment_id, line_id, code, reason, changed_at)
             SELECT part.reservation_id, demand_id, plan_id, item_id, batch_id, site_id, location_id, quality,
-                   part.quantity, status, promised_at, staged_at, picked_at, picked_by, shipment_id, line_id, code,
-                   reason, $4
-            FROM unnest($1::uuid[], $2::uuid[], $3::numeric[]) AS part (reservation_id, split_from, quantity)
+                   part.quantity, status, promised_at, staged_at, picked_at, picked_by, shipment_id, part.line_id, code,
+                   reason, $5
+            FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::uuid[])
+                 AS part (reservation_id, split_from, quantity, line_id)
             JOIN reservation AS whole ON whole.reservation_id = part.split_from
             """,
-            *columns(parts, 3),
+            *columns(parts, 4),
             now,
         )
 
@@ -153,7 +154,11 @@ class Promises(Tables):
         split = [claim for claim in claims if claim.split_from is not None]
         if split:
             await self.split(
-                [(claim.reservation_id, claim.split_from, claim.quantity) for claim in split if claim.split_from],
+                [
+                    (claim.reservation_id, claim.split_from, claim.quantity, claim.line_id)
+                    for claim in split
+                    if claim.split_from
+                ],
                 now,
             )
         await self._db.execute(
