@@ -96,6 +96,7 @@ class RevocationCode(Listed):
     HELD = "held"
     RECALLED = "recalled"
     MOVED = "moved"
+    DATES_CORRECTED = "dates_corrected"
     GONE = "gone"
     REFUSED_AT_GATE = "refused_at_gate"
     UNKNOWN = "unknown"

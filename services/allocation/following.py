@@ -8,17 +8,21 @@ from uuid import UUID
 
 from contracts.allocation import AllocationRevoked, RevocationCode
 from contracts.inventory import HoldLifted, HoldPlaced, IssueRefused, MovementReason, StockMoved
+from contracts.receiving import BatchDatesCorrected
 from contracts.trace import BatchRecalled, BatchRecallLifted
 from contracts.values import HoldKind, Place, PlaceKind, Purpose, Quality
 from delivery import NeverWorks, Work, new_id
 from delivery.handling import EventLike
 from services.allocation.domain.aisles import Shelf
 from services.allocation.domain.claims import Claim, Floor, Leaving, OpenHold, TakesTooMuch
-from services.allocation.domain.stock import PICKABLE, Spot
-from services.allocation.promising import serve_waiting
+from services.allocation.domain.rules import broken_by_dates
+from services.allocation.domain.stock import PICKABLE, Spot, Stock
+from services.allocation.promising import serve_waiting, wishes_of
 from services.allocation.store import AllocationStore, BatchSeen, HoldSeen, KnownSpot
 
-StockEvent = StockMoved | HoldPlaced | HoldLifted | IssueRefused | BatchRecalled | BatchRecallLifted
+StockEvent = (
+    StockMoved | HoldPlaced | HoldLifted | IssueRefused | BatchRecalled | BatchRecallLifted | BatchDatesCorrected
+)
 
 
 @dataclass(slots=True)
@@ -55,6 +59,7 @@ async def follow(work: Work, store: AllocationStore, heard: Sequence[StockEvent]
     followed = await _floor(store, [*movements.values()], fresh)
     floor = followed.floor
     purposes: dict[Spot, str] = {}
+    corrected: dict[UUID, BatchDatesCorrected] = {}
     for event in fresh:
         match event:
             case StockMoved():
@@ -71,12 +76,16 @@ async def follow(work: Work, store: AllocationStore, heard: Sequence[StockEvent]
                 floor.held(event.recall_id, replace(_open_hold(_hold_seen(event)), reason=f"recalled: {event.reason}"))
             case IssueRefused():
                 floor.refused_at_gate(event.line_id, f"{event.code}: {event.reason}")
+            case BatchDatesCorrected():
+                corrected[event.batch_id] = event
             case HoldLifted():
                 floor.lifted(event.batch_id, event.hold_id)
             case BatchRecallLifted():
                 floor.lifted(event.batch_id, event.recall_id)
     if fresh:
         await store.see_batches(_batches(fresh))
+    if corrected:
+        await _correct_dates(work, store, floor, corrected)
     await _save(work, store, followed, purposes)
     placed = [_hold_seen(event) for event in fresh if isinstance(event, HoldPlaced | BatchRecalled)]
     lifted = [
@@ -91,6 +100,8 @@ async def follow(work: Work, store: AllocationStore, heard: Sequence[StockEvent]
     shelves = _freed(followed, fresh, purposes)
     if lifted:
         shelves |= await store.sites_of({batch_id for batch_id, _ in lifted})
+    if corrected:
+        shelves |= await store.sites_of(corrected)
     said: list[EventLike] = [*await taken_back(work, store, floor)]
     for outcome in await serve_waiting(work, store, shelves, anyway={*floor.lost, *floor.refreshed}):
         said += outcome.events()
@@ -149,7 +160,9 @@ async def _floor(store: AllocationStore, movements: Sequence[Leaving], heard: Se
         reservation_ids={movement.pick_id for movement in movements if movement.pick_id is not None},
         line_ids={movement.line_id for movement in movements if movement.line_id is not None}
         | {event.line_id for event in heard if isinstance(event, IssueRefused)},
-        batch_ids={event.batch_id for event in heard if isinstance(event, HoldPlaced | BatchRecalled)},
+        batch_ids={
+            event.batch_id for event in heard if isinstance(event, HoldPlaced | BatchRecalled | BatchDatesCorrected)
+        },
     )
     named_at = {claim.spot for claim in named.values()}
     by_line = {claim.line_id for claim in named.values()}
@@ -167,6 +180,30 @@ async def _floor(store: AllocationStore, movements: Sequence[Leaving], heard: Se
     holds = await store.open_holds(carried) if claims and carried else []
     open_holds = {(hold.batch_id, hold.hold_id): _open_hold(hold) for hold in holds}
     return Followed(Floor({spot: row.free for spot, row in known.items()}, claims, new_id, open_holds), known)
+
+
+async def _correct_dates(
+    work: Work, store: AllocationStore, floor: Floor, corrected: dict[UUID, BatchDatesCorrected]
+) -> None:
+    """Keep corrected dates, and take back the promises that they break. What a person picked is left to the gate."""
+    await store.correct_dates([_batch_seen(event) for event in corrected.values()], work.now)
+    claims = floor.promised_of(corrected)
+    demands = {demand.demand_id: demand for demand in await store.demands(claim.demand_id for claim in claims)}
+    wishes = await wishes_of(work, store, [*demands.values()])
+    for claim in claims:
+        facts = corrected[claim.spot.batch_id].after
+        stock = Stock(
+            claim.spot,
+            facts.batch_no,
+            Purpose.STORAGE,
+            claim.quantity,
+            facts.received_on or work.now.date(),
+            facts.expires_on,
+            facts.manufactured_on,
+        )
+        refused = broken_by_dates(wishes[claim.demand_id], stock)
+        if refused is not None:
+            floor.broken(claim, refused.text)
 
 
 async def _save(work: Work, store: AllocationStore, followed: Followed, purposes: dict[Spot, str]) -> None:
@@ -239,19 +276,22 @@ def _uuid(reference: str | None) -> UUID | None:
 
 
 def _batches(heard: Sequence[StockEvent]) -> Collection[BatchSeen]:
-    return {
-        event.batch_id: BatchSeen(
-            event.batch_id,
-            event.item_id,
-            event.batch.batch_no,
-            event.batch.manufactured_on,
-            event.batch.expires_on,
-            event.batch.received_on,
-            event.effective_at.astimezone(dt.UTC).date(),
-        )
-        for event in heard
-        if isinstance(event, StockMoved)
-    }.values()
+    return {event.batch_id: _batch_seen(event) for event in heard if isinstance(event, StockMoved)}.values()
+
+
+def _batch_seen(event: StockMoved | BatchDatesCorrected) -> BatchSeen:
+    facts, seen = (
+        (event.batch, event.effective_at) if isinstance(event, StockMoved) else (event.after, event.corrected_at)
+    )
+    return BatchSeen(
+        event.batch_id,
+        event.item_id,
+        facts.batch_no,
+        facts.manufactured_on,
+        facts.expires_on,
+        facts.received_on,
+        seen.astimezone(dt.UTC).date(),
+    )
 
 
 def _hold_seen(event: HoldPlaced | BatchRecalled) -> HoldSeen:

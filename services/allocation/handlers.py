@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contracts.allocation import DemandCancelled
 from contracts.integration import DemandRaised, DemandWithdrawn, ItemDefined, PartnerDefined
 from contracts.inventory import HoldLifted, HoldPlaced, IssueRefused, StockMoved
+from contracts.receiving import BatchDatesCorrected
 from contracts.trace import BatchRecalled, BatchRecallLifted
 from delivery import Announcement, Announcements, Said, Work, hears
 from services.allocation.domain.terms import Demand
@@ -54,7 +55,7 @@ async def withdraw_demands(work: Work, withdrawn: Sequence[DemandWithdrawn]) -> 
     return said
 
 
-@hears(StockMoved, HoldPlaced, HoldLifted, IssueRefused, BatchRecalled, BatchRecallLifted)
+@hears(StockMoved, HoldPlaced, HoldLifted, IssueRefused, BatchRecalled, BatchRecallLifted, BatchDatesCorrected)
 async def follow_stock(work: Work, heard: Sequence[StockEvent]) -> Announcements:
     """Keep the shelf as the ledger says; take back what is no longer there, and promise what is free again."""
     return await follow(work, AllocationStore(work.db), heard)

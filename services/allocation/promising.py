@@ -140,17 +140,7 @@ async def serve(
     if not demands:
         return []
     items = await store.items(demand.item_id for demand in demands)
-    rules = await store.life_rules(demand.customer_id for demand in demands)
-    today = somewhere_still(work.now)
-    wishes = {
-        demand.demand_id: wanted_by(
-            demand,
-            rules.get(demand.customer_id, ()),
-            expiry_required=items.get(demand.item_id, _UNKNOWN_ITEM).expiry_required,
-            today=today,
-        )
-        for demand in demands
-    }
+    wishes = await wishes_of(work, store, demands, items)
     kept = {} if raised else await store.shares_of(demand.demand_id for demand in demands)
     plans = await _plan(store, demands, wishes)
     outcomes: list[Outcome] = []
@@ -207,6 +197,25 @@ async def serve(
             work.now,
         )
     return outcomes
+
+
+async def wishes_of(
+    work: Work, store: AllocationStore, demands: Sequence[Demand], items: dict[str, ItemTerms] | None = None
+) -> dict[UUID, Wanted]:
+    """What each demand asks for by the rules of today; `items` are the terms of its items, where they are known."""
+    if items is None:
+        items = await store.items(demand.item_id for demand in demands)
+    rules = await store.life_rules(demand.customer_id for demand in demands)
+    today = somewhere_still(work.now)
+    return {
+        demand.demand_id: wanted_by(
+            demand,
+            rules.get(demand.customer_id, ()),
+            expiry_required=items.get(demand.item_id, _UNKNOWN_ITEM).expiry_required,
+            today=today,
+        )
+        for demand in demands
+    }
 
 
 async def serve_waiting(

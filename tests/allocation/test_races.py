@@ -1,9 +1,11 @@
 """What people and other services do to stock while promises on it are on their way: each order of events ends well."""
 
+import datetime as dt
 from decimal import Decimal
 
 from contracts.allocation import AllocationRevoked, RevocationCode, ShipmentDispatched
 from contracts.inventory import HoldPlaced, MovementReason
+from contracts.receiving import BatchDatesCorrected
 from contracts.values import HoldKind, Place, PlaceKind
 from delivery import new_id
 from tests.allocation.conftest import ITEM, SITE, World, demand, place, staging
@@ -109,3 +111,62 @@ async def test_a_promise_that_is_parted_twice_in_one_chunk_is_whole_in_the_end(w
     assert await world.shares(wanted.demand_id) == {"LOT7@A-1": "2", "LOT7@B-1": "2", "LOT7@C-1": "1"}
     assert await world.on_hand() == {"LOT7@A-1/released": "2", "LOT7@B-1/released": "2", "LOT7@C-1/released": "1"}
     assert await world.balance() == []
+
+
+def corrected(world: World, batch_no: str, expires: str) -> BatchDatesCorrected:
+    """A person finds that the label was read wrongly. What inventory says meanwhile still has the old date."""
+    batch_id, before = world.batches[batch_no]
+    after = before.model_copy(update={"expires_on": dt.date.fromisoformat(expires)})
+    return BatchDatesCorrected(
+        batch_id=batch_id,
+        item_id=ITEM,
+        before=before,
+        after=after,
+        reason="the label was read wrongly",
+        corrected_at=world.at.clock(),
+    )
+
+
+async def test_a_corrected_expiry_takes_back_the_promise_that_it_breaks_and_plans_again(world: World) -> None:
+    await world.stock("A", 4, expires="2026-06-01")
+    await world.stock("B", 9, "B-1", expires="2026-09-01")
+    fussy, easy = demand(3, min_days=60, reference="SO-1"), demand(1, reference="SO-2")
+    await world.at.hear(fussy, easy)
+    assert await world.shares(fussy.demand_id) == {"A@A-1": "3"}
+    await world.at.said()
+    await world.at.hear(corrected(world, "A", "2026-04-01"), times=2)
+    assert await world.shares(fussy.demand_id) == {"B@B-1": "3"}
+    assert await world.shares(easy.demand_id) == {"A@A-1": "1"}
+    revoked = (await world.at.said())[0]
+    assert isinstance(revoked, AllocationRevoked)
+    assert revoked.code is RevocationCode.DATES_CORRECTED
+    assert revoked.reason == "27 days left on 2026-03-05 (expires 2026-04-01), at least 60 wanted"
+    assert await world.balance() == []
+
+
+async def test_a_movement_that_was_on_its_way_does_not_bring_the_old_expiry_back(world: World) -> None:
+    await world.stock("A", 4, expires="2026-06-01")
+    await world.stock("B", 4, "B-1", expires="2026-07-01")
+    await world.at.hear(corrected(world, "A", "2026-08-01"))
+    await world.at.hear(world.moved("A", 4, place("C-1"), frm=place("A-1"), reason=MovementReason.TRANSFER))
+    wanted = demand(5)
+    await world.at.hear(wanted)
+    assert await world.shares(wanted.demand_id) == {"A@C-1": "1", "B@B-1": "4"}
+
+
+async def test_a_correction_that_is_heard_before_the_batch_stands_anywhere_holds(world: World) -> None:
+    movement = world.moved("A", 4, place("A-1"), expires="2026-03-04")
+    await world.at.hear(corrected(world, "A", "2026-08-01"))
+    await world.at.hear(movement)
+    wanted = demand(4)
+    await world.at.hear(wanted)
+    assert await world.shares(wanted.demand_id) == {"A@A-1": "4"}
+
+
+async def test_who_waits_is_served_when_a_correction_gives_a_batch_more_life(world: World) -> None:
+    await world.stock("A", 4, expires="2026-03-20")
+    wanted = demand(4, min_days=60)
+    await world.at.hear(wanted)
+    assert await world.shares(wanted.demand_id) == {}
+    await world.at.hear(corrected(world, "A", "2026-09-01"))
+    assert await world.shares(wanted.demand_id) == {"A@A-1": "4"}

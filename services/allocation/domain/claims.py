@@ -5,7 +5,7 @@ number. A movement away takes what is free first; only then does it meet claims,
 stock where it can, or is taken back.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -168,6 +168,18 @@ class Floor:
             claim = self.claims[reservation_id]
             if claim.status is ClaimStatus.DISPATCHING:
                 self._stop(claim, RevocationCode.REFUSED_AT_GATE, reason)
+
+    def promised_of(self, batch_ids: Collection[UUID]) -> Sequence[Claim]:
+        """What is promised of these batches and not picked, the oldest demand's first."""
+        return [
+            claim
+            for claim in self._by_age(self.claims.values())
+            if claim.status is ClaimStatus.PROMISED and claim.spot.batch_id in batch_ids
+        ]
+
+    def broken(self, claim: Claim, reason: str) -> None:
+        """Take back a promise that corrected dates do not allow any more."""
+        self._revoke(claim, RevocationCode.DATES_CORRECTED, reason)
 
     def cancelled(self, demand_id: UUID, reason: str) -> Decimal:
         """The demand wants nothing more: free what was promised, stop what was picked. Returns what is free again."""

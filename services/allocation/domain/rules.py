@@ -105,6 +105,12 @@ def not_all_promised(_wanted: Wanted, stock: Stock) -> Refused | None:
     return Refused(PassedOverCode.RESERVED, f"all {stock.promised:f} of it are promised already")
 
 
+def broken_by_dates(wanted: Wanted, stock: Stock) -> Refused | None:
+    """Why a promise that was right may not stay now that the dates of its batch are others."""
+    refusals = (rule(wanted, stock) for rule in (not_expired, expiry_known, enough_days_left, enough_percent_left))
+    return next((refused for refused in refusals if refused is not None), None)
+
+
 def _words(values: Sequence[str]) -> str:
     return " or ".join(values)
 

@@ -35,12 +35,14 @@ class Ledger(Tables):
         return {Spot(*row[:4]): KnownSpot(row["free"], row["purpose"]) for row in rows}
 
     async def see_batches(self, batches: Collection[BatchSeen]) -> None:
-        """Keep what was said last of batches, there and on the shelf."""
+        """Keep what movements said last of batches, there and on the shelf. Dates that a person corrected stay."""
         await self._db.execute(
             """
             WITH said AS (
                 INSERT INTO batch (batch_id, item_id, batch_no, manufactured_on, expires_on, received_on)
-                SELECT said.batch_id, said.item_id, said.batch_no, said.manufactured_on, said.expires_on,
+                SELECT said.batch_id, said.item_id, said.batch_no,
+                       CASE WHEN batch.corrected_at IS NULL THEN said.manufactured_on ELSE batch.manufactured_on END,
+                       CASE WHEN batch.corrected_at IS NULL THEN said.expires_on      ELSE batch.expires_on      END,
                        coalesce(said.received_on, batch.received_on, said.first_seen_on)
                 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::date[], $5::date[], $6::date[], $7::date[])
                      AS said (batch_id, item_id, batch_no, manufactured_on, expires_on, received_on, first_seen_on)
@@ -73,6 +75,42 @@ class Ledger(Tables):
                 ),
                 7,
             ),
+        )
+
+    async def correct_dates(self, batches: Collection[BatchSeen], now: dt.datetime) -> None:
+        """Keep what a person corrected of batches, there and on the shelf, also of one that stands nowhere yet."""
+        await self._db.execute(
+            """
+            WITH corrected AS (
+                INSERT INTO batch (batch_id, item_id, batch_no, manufactured_on, expires_on, received_on, corrected_at)
+                SELECT batch_id, item_id, batch_no, manufactured_on, expires_on, received_on, $7
+                FROM unnest($1::uuid[], $2::text[], $3::text[], $4::date[], $5::date[], $6::date[])
+                     AS said (batch_id, item_id, batch_no, manufactured_on, expires_on, received_on)
+                ON CONFLICT (batch_id) DO UPDATE
+                SET manufactured_on = excluded.manufactured_on, expires_on = excluded.expires_on,
+                    corrected_at = excluded.corrected_at
+                RETURNING batch_id, manufactured_on, expires_on
+            )
+            UPDATE shelf
+            SET manufactured_on = corrected.manufactured_on, expires_on = corrected.expires_on
+            FROM corrected
+            WHERE shelf.batch_id = corrected.batch_id
+            """,
+            *columns(
+                (
+                    (
+                        batch.batch_id,
+                        batch.item_id,
+                        batch.batch_no,
+                        batch.manufactured_on,
+                        batch.expires_on,
+                        batch.received_on or batch.first_seen_on,
+                    )
+                    for batch in batches
+                ),
+                6,
+            ),
+            now,
         )
 
     async def change_shelf(self, free: dict[Spot, Decimal], known: Collection[Spot]) -> None:
