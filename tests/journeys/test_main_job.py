@@ -183,6 +183,18 @@ async def test_the_erp_booked_each_posting_once_and_both_books_agree(played: Sce
         assert Decimal(item["value"]) == played.erp.value_of(item["item_id"]), item
 
 
+async def test_what_is_valued_is_what_stands_in_the_warehouse_item_by_item(played: Scene) -> None:
+    there: dict[str, Decimal] = defaultdict(Decimal)
+    for row in await played.world.all("inventory", "/stock", limit=500):
+        there[row["item_id"]] += Decimal(row["quantity"])
+    valued = {
+        item["item_id"]: Decimal(item["valued_quantity"])
+        for item in await played.world.all("integration", "/reconciliation", limit=100)
+    }
+    assert len(there) > 10
+    assert {item_id: quantity for item_id, quantity in valued.items() if quantity} == there
+
+
 async def test_a_batch_without_a_price_was_unknown_and_then_revalued(played: Scene) -> None:
     batch_id = played.people.batches["FG-11532-3002", "V-4402"]
     rows = await played.world.all("integration", "/postings", batch_id=batch_id)
