@@ -1,6 +1,7 @@
 """The words that several owners' events share: quantities, codes, places, and the closed lists."""
 
 import datetime as dt
+import re
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Self
@@ -13,9 +14,15 @@ QUANTITY_DIGITS = 21
 QUANTITY_PLACES = 6
 
 
-def _never_a_float(value: object) -> object:
-    """Refuse a binary float: 0.1 + 0.2 is not 0.3 there."""
-    if isinstance(value, float):
+_PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+
+
+def _plainly_written(value: object) -> object:
+    """Refuse a binary float (0.1 + 0.2 is not 0.3 there), and text that only a computer would call a number."""
+    if isinstance(value, str):
+        if _PLAIN_DECIMAL.fullmatch(value) is None:
+            raise ValueError("not a plain decimal number, such as 12.5")
+    elif isinstance(value, float):
         raise ValueError(f"{value!r} is a binary float: send decimals as text, such as '{value}'")
     return value
 
@@ -25,7 +32,10 @@ def _plain(value: Decimal) -> str:
     return format(value, "f")
 
 
-_DECIMAL = (BeforeValidator(_never_a_float), PlainSerializer(_plain, return_type=str, when_used="json"))
+_DECIMAL = (
+    BeforeValidator(_plainly_written, json_schema_input_type=str),
+    PlainSerializer(_plain, return_type=str, when_used="json"),
+)
 
 Quantity = Annotated[Decimal, Field(gt=0, max_digits=QUANTITY_DIGITS, decimal_places=QUANTITY_PLACES), *_DECIMAL]
 """More than zero, in the unit named beside it; at most 15 digits before and 6 after the point; decimal text in JSON."""

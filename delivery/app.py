@@ -376,6 +376,7 @@ def build(
     )
     app.state.runtime = runtime = Runtime(service, settings, clock=clock, tracer_provider=tracer_provider)
     problems.install(app)
+    problems.describe(app)
     routers = (*service.routers, parking_router())
     for router in routers:
         app.include_router(router)

@@ -19,7 +19,7 @@ from delivery.envelope import Envelope, new_id
 from delivery.failures import is_slow_down
 from delivery.handling import Announcement, CommandHandler, EventLike, Said, Work
 from delivery.outbox import Speaker
-from delivery.problems import MEDIA_TYPE, Problem
+from delivery.problems import MEDIA_TYPE, FieldProblem, Problem
 from delivery.security import Person, requires
 from delivery.telemetry import Metrics, Tracing, end_failed, logged_under, traceparent_of
 
@@ -53,9 +53,16 @@ def _jsonable(value: Any) -> Any:
     return str(value)
 
 
-def Refusal(status: int, code: str, detail: str, *, says: Sequence[Announcement] = ()) -> Answer:  # noqa: N802
-    """A business "no" as the answer: problem+json with a stable `code` and a `detail` that names value and limit."""
-    return Answer(Problem(title="Refused", status=status, code=code, detail=detail), status, says, MEDIA_TYPE)
+def Refusal(  # noqa: N802 - it reads as what it makes
+    status: int, code: str, detail: str, *, field: str | None = None, says: Sequence[Announcement] = ()
+) -> Answer:
+    """A business "no" as the answer: problem+json with a stable `code` and a `detail` that names value and limit.
+
+    `field` names the one field that it is about, as `lines[0].quantity`, so that a program can mark it.
+    """
+    fields = [] if field is None else [FieldProblem(field=field, problem=detail)]
+    refused = Problem(title="Refused", status=status, code=code, detail=detail, fields=fields)
+    return Answer(refused, status, says, MEDIA_TYPE)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Errors over HTTP: problem+json (RFC 9457) that names the value, the limit, and what to do."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -135,17 +136,82 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> Response:
-        fields = [
-            FieldProblem(
-                field=field_name(tuple(found["loc"])),
-                problem=str(found["msg"]).removeprefix("Value error, "),
-                value=None if found["type"] == "missing" else repr(found.get("input"))[:200],
-            )
-            for found in error.errors()
-        ]
+        fields = field_problems(error.errors())
         detail = "; ".join(
             f"{found.field}: {found.problem}" + (f", got {found.value}" if found.value else "") for found in fields[:5]
         )
         return problem_response(
             Problem(title=_TITLES[422], status=422, code="invalid_request", detail=detail, fields=fields)
         )
+
+
+def field_problems(errors: Sequence[Any]) -> list[FieldProblem]:
+    """Pydantic's errors in words for people, each once.
+
+    A list with a wrong entry is also called too short by pydantic, which counts the good ones: that is left out.
+    """
+    places = [tuple(found["loc"]) for found in errors]
+    return [
+        _field_problem(found)
+        for found, place in zip(errors, places, strict=True)
+        if found["type"] != "too_short"
+        or not any(len(other) > len(place) and other[: len(place)] == place for other in places)
+    ]
+
+
+def _field_problem(found: Any) -> FieldProblem:
+    location, value = tuple(found["loc"]), found.get("input")
+    text = str(found["msg"]).removeprefix("Value error, ")
+    match found["type"]:
+        case "json_invalid":
+            return FieldProblem(field="body", problem=f"not JSON at character {location[-1]}: {found['ctx']['error']}")
+        case "enum" | "literal_error":
+            # Pydantic shows our lists as Python does.
+            allowed = re.findall(r": '([^']*)'>|'([^']*)'", str(found["ctx"]["expected"]))
+            words = [word for pair in allowed for word in pair if word and word != "unknown"]
+            text = f"one of {', '.join(words)} is needed"
+        case "model_attributes_type" | "dict_type" | "model_type":
+            text = "a JSON object is needed"
+        case "missing":
+            return FieldProblem(field=field_name(location), problem="is missing")
+    return FieldProblem(field=field_name(location), problem=text, value=_shown(value))
+
+
+def _shown(value: Any) -> str:
+    """A value as the caller wrote it, cut."""
+    if isinstance(value, str):
+        return repr(value[:200])
+    try:
+        return orjson.dumps(value).decode()[:200]
+    except TypeError:
+        return repr(value)[:200]
+
+
+def describe(app: FastAPI) -> None:
+    """Say in the OpenAPI document what every operation does about errors, and who may call it."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
+        document = plain()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schemas["Problem"].pop("$defs", {}))
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                roles = sorted(getattr(app.state, "doors", {}).get((method.upper(), path), ()))
+                if roles:
+                    operation["description"] = (
+                        f"{operation.get('description', '')}\n\nRoles: {', '.join(roles)}.".strip()
+                    )
+                for status, response in operation.get("responses", {}).items():
+                    if status >= "400":
+                        response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+                        response["description"] = _TITLES.get(int(status), "Problem")
+        app.openapi_schema = document
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
