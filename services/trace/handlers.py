@@ -39,12 +39,12 @@ from contracts.receiving import (
     ReceiptConflictFound,
     ReceiptConflictSettled,
 )
-from contracts.values import BatchFacts
 from delivery import Announcements, Work, hears
 from services.trace.domain.custody import Step, flows_of
 from services.trace.domain.names import name_id
 from services.trace.domain.promises import promise_changes
 from services.trace.domain.sentences import detail_of, lines_of
+from services.trace.queries import bearers_of_numbers
 from services.trace.scopes import extend_recalls
 from services.trace.store import Introduced, Told, TraceStore, spot_of
 
@@ -103,7 +103,7 @@ async def remember(work: Work, events: Sequence[Event]) -> Announcements:
     await _remember_custody(store, heard)
     await _remember_outbound(store, heard, events)
     await store.tell(_lines(work, events))
-    touched = await _remember_genealogy(store, heard)
+    touched = await _remember_genealogy(work, store, heard)
     return await extend_recalls(work.db, touched, work.now) if touched else []
 
 
@@ -114,31 +114,47 @@ async def _remember_catalog(store: TraceStore, heard: Heard) -> None:
         await store.define_partners(partners)
 
 
-async def _remember_genealogy(store: TraceStore, heard: Heard) -> set[UUID]:
+async def _remember_genealogy(work: Work, store: TraceStore, heard: Heard) -> set[UUID]:
     """Keep batches and links; returns the names that an open recall may have to look at.
 
     Done last: the locks it takes are then held as short as can be.
     """
-    introduced, known_facts = await _introductions(store, heard)
+    introduced, corrected = await _introductions(store, heard)
     reports = heard.of(BatchProduced)
     recalls_open = False
-    if introduced or reports:
+    if introduced or corrected or reports:
         recalls_open = await store.grow_genealogy()
     if introduced:
         await store.introduce(introduced)
-    if known_facts:
-        await store.correct_facts(known_facts)
+    if corrected:
+        await store.correct_facts({event.batch_id: event.after for event in corrected})
     if reports:
         await store.add_reports(reports)
     if not recalls_open:
         return set()
-    return {name_id(each.item_id, each.facts.batch_no) for each in introduced} | {
-        name_id(consumed.item_id, consumed.batch_no) for report in reports for consumed in report.consumed
+    numbers = {(each.item_id, each.facts.batch_no) for each in introduced}
+    numbers |= {(event.item_id, event.before.batch_no) for event in corrected}
+    consumed = {(each.item_id, each.batch_no) for report in reports for each in report.consumed}
+    by_supplier = {
+        (each.item_id, each.supplier_batch_no)
+        for report in reports
+        for each in report.consumed
+        if each.supplier_batch_no is not None
     }
+    by_supplier |= {
+        (item_id, facts.supplier_batch_no)
+        for item_id, facts in (
+            *((each.item_id, each.facts) for each in introduced),
+            *((event.item_id, event.after) for event in corrected),
+        )
+        if facts.supplier_batch_no is not None
+    }
+    names = {name_id(*number) for number in numbers | consumed | by_supplier}
+    return names | await bearers_of_numbers(work.db, consumed | by_supplier)
 
 
-async def _introductions(store: TraceStore, heard: Heard) -> tuple[list[Introduced], dict[UUID, BatchFacts]]:
-    """Batches that are spoken of for the first time, whoever does it first; and the facts that a person corrected."""
+async def _introductions(store: TraceStore, heard: Heard) -> tuple[list[Introduced], list[BatchDatesCorrected]]:
+    """Batches that are spoken of for the first time, whoever does it first; and what a person corrected."""
     registered = {
         event.batch_id: Introduced(event.batch_id, event.item_id, event.batch, event.registered_at)
         for event in heard.of(BatchRegistered)
@@ -150,7 +166,7 @@ async def _introductions(store: TraceStore, heard: Heard) -> tuple[list[Introduc
     others = spoken_of.keys() - registered.keys()
     unknown = await store.unknown_batches(others) if others else set()
     introduced = [*registered.values(), *(each for batch_id, each in spoken_of.items() if batch_id in unknown)]
-    return introduced, {batch_id: event.after for batch_id, event in corrected.items()}
+    return introduced, [*corrected.values()]
 
 
 async def _remember_custody(store: TraceStore, heard: Heard) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from contracts.values import Origin, PlaceKind
-from delivery import Connection
+from delivery import Connection, columns
 from services.trace.domain.custody import Account, Claims, Flow, Spot, Step, account_of, flows_of
 from services.trace.domain.genealogy import Bearer, Direction, Genealogy, Link
 from services.trace.domain.names import name_id
@@ -93,8 +93,23 @@ async def find_nodes(db: Connection, some_id: UUID) -> list[Node]:
 
 
 async def find_named(db: Connection, item_id: str, batch_no: str) -> list[Node]:
-    """Every node that bears an item's batch number."""
-    return await find_nodes(db, name_id(item_id, batch_no))
+    """Every node that bears an item's batch number; where no batch does, those whose supplier gave them that number."""
+    found = await find_nodes(db, name_id(item_id, batch_no))
+    if any(node.batch_id is not None for node in found):
+        return found
+    rows = await db.fetch(
+        f"""
+        SELECT {_NODE_COLUMNS}
+        FROM batch
+        LEFT JOIN item USING (item_id)
+        LEFT JOIN partner ON partner.partner_id = batch.supplier_id
+        WHERE batch.supplier_batch_no = $2 AND batch.item_id = $1
+        ORDER BY batch.batch_id
+        """,
+        item_id,
+        batch_no,
+    )
+    return [Node(**row) for row in rows] or found
 
 
 async def search_batches(
@@ -205,7 +220,7 @@ async def find_genealogy(
     the whole table of links instead.
     """
     near, far = _ENDS[direction]
-    names = list({node.name_id for node in starts})
+    names = [*{node.name_id for node in starts}, *await _names_by_supplier_number(db, starts)]
     rows = await db.fetch(
         f"""
         WITH RECURSIVE reached (name_id, step) AS (
@@ -242,21 +257,35 @@ async def find_genealogy(
     )
     links = [Link(*row[: len(_LINK_FIELDS)]) for row in rows]
     names = list({*names, *(link.consumed for link in links), *(link.produced for link in links)})
+    numbers = {(row["consumed_item"], row["consumed_batch_no"]) for row in rows}
+    numbers |= {(row["consumed_item"], row["supplier_batch_no"]) for row in rows if row["supplier_batch_no"]}
+    numbers |= {(node.item_id, node.batch_no) for node in starts if node.batch_id is None}
     bearers = await db.fetch(
         f"""
         SELECT {_NODE_COLUMNS}
-        FROM unnest($1::uuid[]) AS name (name_id)
-        JOIN batch USING (name_id)
+        FROM (SELECT batch.batch_id
+              FROM unnest($1::uuid[]) AS name (name_id)
+              JOIN batch USING (name_id)
+              UNION
+              SELECT numbered.batch_id
+              FROM unnest($2::text[], $3::text[]) AS asked (item_id, number)
+              CROSS JOIN LATERAL (
+                  SELECT batch_id FROM batch
+                  WHERE batch.supplier_batch_no = asked.number AND batch.item_id = asked.item_id
+                  OFFSET 0
+              ) AS numbered) AS meant
+        JOIN batch USING (batch_id)
         LEFT JOIN item USING (item_id)
         LEFT JOIN partner ON partner.partner_id = batch.supplier_id
         """,
         names,
+        *columns(numbers, 2),
     )
     batches = [Node(*row) for row in bearers]
     genealogy = Genealogy(
         links,
         (
-            Bearer(batch.node, batch.name_id, batch.origin == Origin.PRODUCTION, batch.supplier_batch_no)
+            Bearer(batch.node, batch.name_id, batch.origin == Origin.PRODUCTION, batch.supplier_batch_no, batch.item_id)
             for batch in batches
         ),
     )
@@ -275,6 +304,40 @@ async def find_genealogy(
         if produced not in registered and produced not in nodes:
             nodes[produced] = Node(produced, None, produced, row["produced_item"], row["produced_batch_no"])
     return Found(genealogy, nodes)
+
+
+async def _names_by_supplier_number(db: Connection, nodes: Collection[Node]) -> set[UUID]:
+    """The other names under which a supplier's batches may have been consumed: their supplier's number, in each place
+    where a report can say it."""
+    numbered = {(node.item_id, node.supplier_batch_no) for node in nodes if node.batch_id and node.supplier_batch_no}
+    if not numbered:
+        return set()
+    rows = await db.fetch(
+        """
+        SELECT DISTINCT named.consumed
+        FROM unnest($1::text[], $2::text[]) AS asked (item_id, number)
+        CROSS JOIN LATERAL (
+            SELECT consumed FROM link
+            WHERE link.supplier_batch_no = asked.number AND link.consumed_item = asked.item_id
+            OFFSET 0
+        ) AS named
+        """,
+        *columns(numbered, 2),
+    )
+    return {row["consumed"] for row in rows} | {name_id(item_id, number or "") for item_id, number in numbered}
+
+
+async def bearers_of_numbers(db: Connection, numbers: Collection[tuple[str, str]]) -> set[UUID]:
+    """The names of batches whose supplier gave them one of these (item, number)."""
+    rows = await db.fetch(
+        """
+        SELECT DISTINCT batch.name_id
+        FROM unnest($1::text[], $2::text[]) AS asked (item_id, number)
+        JOIN batch ON batch.supplier_batch_no = asked.number AND batch.item_id = asked.item_id
+        """,
+        *columns(numbers, 2),
+    )
+    return {row["name_id"] for row in rows}
 
 
 # --- what a batch's quantity is, and where

@@ -12,6 +12,7 @@ import pytest
 
 from contracts.integration import PartnerDefined, PartnerRole
 from contracts.inventory import MovementReason
+from contracts.receiving import BatchDatesCorrected
 from contracts.trace import BatchRecalled, BatchRecallLifted, RecallClosed, RecallOpened
 from services.trace.app import service
 from services.trace.domain.names import name_id
@@ -33,6 +34,7 @@ from tests.trace.stories import (
     delivered,
     dispatched,
     entered,
+    facts,
     held,
     moved,
     picked,
@@ -42,6 +44,7 @@ from tests.trace.stories import (
     report_id,
     revoked,
 )
+from tests.trace.stories import at as hour
 
 
 @pytest.fixture
@@ -203,6 +206,61 @@ async def test_a_link_that_is_learnt_late_brings_everything_behind_it_into_the_r
     await at.said()
     await at.hear(produced("MID", "D1", ("MIX", "M1", "5"), hours=1))
     assert {event.batch_no for event in await at.said() if isinstance(event, BatchRecalled)} == {"D1", "E1"}
+
+
+async def test_what_was_consumed_by_the_suppliers_number_is_in_the_recall_whenever_it_is_learnt(at: Running) -> None:
+    raw = registered("RAW", "R1", "S-1", "SUP-77")
+    await at.hear(
+        raw, registered("END", "E1"), registered("END", "E2"), registered("END", "E3"), registered("END", "E4")
+    )
+    await at.hear(
+        produced("END", "E1", ("RAW", "SUP-77", "5")),
+        produced("END", "E2", ("RAW", "whatever", "5"), supplier_batch_no="SUP-77"),
+    )
+    opened = await open_recall(at)
+    assert {event.batch_no for event in await at.said() if isinstance(event, BatchRecalled)} == {"R1", "E1", "E2"}
+    assert opened.waiting_for_registration == 0
+    await at.hear(produced("END", "E3", ("RAW", "SUP-77", "5")))
+    await at.hear(produced("END", "E4", ("RAW", "else", "5"), supplier_batch_no="SUP-77"))
+    assert {event.batch_no for event in await at.said() if isinstance(event, BatchRecalled)} == {"E3", "E4"}
+    up = await at.get(f"/batches/{batch_id('END', 'E4')}/upstream")
+    assert {node["batch_no"] for node in up.json()["nodes"]} == {"E4", "R1"}
+
+
+async def test_a_suppliers_number_that_a_person_corrects_brings_what_it_means_into_the_recall(at: Running) -> None:
+    await at.hear(registered("RAW", "R1", "S-1", "misread"), registered("END", "E1"))
+    await at.hear(produced("END", "E1", ("RAW", "SUP-77", "5")))
+    await open_recall(at)
+    assert {event.batch_no for event in await at.said() if isinstance(event, BatchRecalled)} == {"R1"}
+    await at.hear(
+        BatchDatesCorrected(
+            batch_id=batch_id("RAW", "R1", "S-1"),
+            item_id="RAW",
+            before=facts("R1", "S-1", "misread"),
+            after=facts("R1", "S-1", "SUP-77"),
+            reason="label misread",
+            corrected_at=hour(3),
+        )
+    )
+    assert {event.batch_no for event in await at.said() if isinstance(event, BatchRecalled)} == {"E1"}
+
+
+async def test_a_batch_can_be_recalled_by_its_suppliers_number(at: Running) -> None:
+    await at.hear(registered("RAW", "R1", "S-1", "SUP-77"), registered("END", "E1"))
+    await at.hear(produced("END", "E1", ("RAW", "SUP-77", "5")))
+    opened = await open_recall(at, item_id="RAW", batch_no="SUP-77")
+    assert (opened.batch_id, opened.batch_count) == (batch_id("RAW", "R1", "S-1"), 2)
+
+
+async def test_a_number_at_the_line_becomes_the_batch_that_its_supplier_gave_it_to(at: Running) -> None:
+    await at.hear(registered("END", "E1"), produced("END", "E1", ("RAW", "SUP-77", "5")))
+    opened = await open_recall(at, item_id="RAW", batch_no="SUP-77")
+    assert (opened.batch_count, opened.waiting_for_registration) == (2, 1)
+    await at.said()
+    await at.hear(registered("RAW", "R1", "S-1", "SUP-77"))
+    [joined] = await at.said()
+    assert isinstance(joined, BatchRecalled)
+    assert (joined.batch_id, joined.seed) == (batch_id("RAW", "R1", "S-1"), True)
 
 
 async def test_a_batch_that_is_named_and_not_registered_is_recalled_the_moment_it_is(at: Running) -> None:

@@ -3,6 +3,8 @@
 Links join names (see `names`); `Genealogy` decides which batch a name means:
 
 * a consumed name with a supplier's number means the batches that carry that number, if there are any;
+* a consumed name that no batch bears means the batches whose supplier gave them that number, or the supplier's number
+  that was reported beside it: people at the line read whatever label they find first;
 * a produced name means the batches that came from production, if there are any;
 * otherwise a name means every batch that bears it, and the edge is marked as not `certain`: a recall that freezes one
   batch too many is better than one that misses one;
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
+
+from services.trace.domain.names import name_id
 
 _EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 _NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
@@ -47,16 +51,18 @@ class Link:
     ended_at: dt.datetime
     supplier_batch_no: str | None = None
     superseded_by: UUID | None = None
+    consumed_item: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """A registered batch, as far as it tells which batch a name means."""
+    """A registered batch, as far as it tells which batch a name means. `item_id` goes with the supplier's number."""
 
     batch_id: UUID
     name_id: UUID
     produced: bool
     supplier_batch_no: str | None = None
+    item_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +92,11 @@ class Genealogy:
 
     def __init__(self, links: Iterable[Link], batches: Iterable[Bearer]) -> None:
         self._bearers: dict[UUID, list[Bearer]] = defaultdict(list)
+        self._numbered_by_supplier: dict[UUID, list[Bearer]] = defaultdict(list)
         for batch in batches:
             self._bearers[batch.name_id].append(batch)
+            if batch.supplier_batch_no is not None and batch.item_id is not None:
+                self._numbered_by_supplier[name_id(batch.item_id, batch.supplier_batch_no)].append(batch)
         self._down: dict[UUID, list[Edge]] = defaultdict(list)
         self._up: dict[UUID, list[Edge]] = defaultdict(list)
         self.superseded: list[Edge] = []
@@ -100,8 +109,9 @@ class Genealogy:
                     self.superseded.append(edge)
 
     def meant_by(self, name: UUID) -> tuple[UUID, ...]:
-        """The nodes that bear a name: its batches, or the name itself."""
-        return tuple(batch.batch_id for batch in self._bearers.get(name, ())) or (name,)
+        """The nodes that bear a name: its batches, else those whose supplier's number it is, else the name itself."""
+        bearers = self._bearers.get(name) or self._numbered_by_supplier.get(name) or []
+        return tuple(batch.batch_id for batch in bearers) or (name,)
 
     def edges(self, node: UUID, direction: Direction) -> Sequence[Edge]:
         """The edges that leave a node in a direction."""
@@ -115,9 +125,11 @@ class Genealogy:
 
     def _meant_as_consumed(self, link: Link) -> Sequence[UUID]:
         bearers = self._bearers.get(link.consumed)
-        if not bearers:
-            return [link.consumed]
         wanted = link.supplier_batch_no
+        if not bearers and wanted is not None and link.consumed_item is not None:
+            bearers = self._numbered_by_supplier.get(name_id(link.consumed_item, wanted))
+        if not bearers:
+            return self.meant_by(link.consumed)
         exact = [each.batch_id for each in bearers if wanted is not None and each.supplier_batch_no == wanted]
         return exact or [each.batch_id for each in bearers]
 
