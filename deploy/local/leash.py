@@ -80,7 +80,10 @@ def _watch(lines: IO[str]) -> None:
             case ["release", group]:
                 held.pop(int(group), None)
     for leader, last_wish in held.items():
-        _signal(leader, signal.SIGCONT)  # a frozen process hears no other signal
+        # A frozen process hears no other signal, and PostgreSQL's backends lead groups of their own.
+        _signal(leader, signal.SIGCONT)
+        for child in _descendants(leader):
+            _signal(child, signal.SIGCONT)
         _signal(leader, last_wish)
     left = list(held)
     deadline = time.monotonic() + GRACE
@@ -88,6 +91,21 @@ def _watch(lines: IO[str]) -> None:
         time.sleep(0.05)
     for leader in left:
         _signal(leader, signal.SIGKILL)
+
+
+def _descendants(ancestor: int) -> list[int]:
+    """The processes below `ancestor`, as far as this system shows them (`/proc`)."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found = list(children.get(ancestor, ()))
+    for child in found:
+        found += children.get(child, ())
+    return found
 
 
 def _signal(leader: int, number: int) -> bool:

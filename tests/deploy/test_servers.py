@@ -156,7 +156,11 @@ PARENT = """
 import asyncio, sys, time
 from pathlib import Path
 from deploy.local.servers import Servers
-asyncio.run(Servers(Path(sys.argv[1]), own=True).start())
+servers = Servers(Path(sys.argv[1]), own=True)
+asyncio.run(servers.start())
+if sys.argv[2] == "frozen":
+    servers.broker.freeze()
+    servers.database.freeze()
 print("started", flush=True)
 time.sleep(600)
 """
@@ -164,11 +168,12 @@ time.sleep(600)
 
 @pytest.mark.stack
 @pytest.mark.timeout(90)
-def test_no_server_is_left_when_their_starter_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["running", "frozen"])
+def test_no_server_is_left_when_their_starter_is_killed(tmp_path: Path, state: str) -> None:
     if docker_answers():
         pytest.skip("containers are ended by Testcontainers' reaper")
     folder = tmp_path / "killed"
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(folder)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(folder), state], stdout=subprocess.PIPE, text=True)
     try:
         line_with("started", parent)
         left = processes_with(str(folder))
