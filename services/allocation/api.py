@@ -70,7 +70,9 @@ PickStatus = Literal["open", "picked", "dispatching", "shipped", "stopped", "can
 async def raise_demand(body: RaiseDemand, at: PlannerDesk) -> Response:
     """The promise comes at once: which batches from where, what is missing, and why other batches were passed over.
 
-    A shortage is no error: the demand waits and is served when stock arrives, oldest first.
+    A shortage is no error: the demand waits and is served when stock arrives, oldest first. Refused are an item or
+    customer that the catalog does not know, a day that is over, and a reference that another demand has
+    (`reference_taken`, unless that one is cancelled).
     """
     at.person.require_site(body.site_id)
     return await at.do(body, keys=[body.item_id])

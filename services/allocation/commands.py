@@ -17,10 +17,10 @@ from contracts.values import Strategy
 from delivery import Announcement, Answer, Refusal, Work, does, new_id
 from services.allocation import queries
 from services.allocation.domain.claims import ClaimStatus
-from services.allocation.domain.terms import Demand
+from services.allocation.domain.terms import Demand, somewhere_still
 from services.allocation.following import floor_of, settle
 from services.allocation.promising import Outcome, serve, serve_waiting
-from services.allocation.store import AllocationStore
+from services.allocation.store import AllocationStore, ItemTerms
 from services.allocation.views import (
     CancelledView,
     PromiseView,
@@ -47,23 +47,26 @@ class ReplanDemand:
 async def raise_demands(work: Work, commands: Sequence[RaiseDemand]) -> Sequence[Answer]:
     """Promise at once, in the order of the calls."""
     store = AllocationStore(work.db)
+    # Two calls with one reference may be about different items: these keys come last, so nobody waits in a circle.
+    await work.lock(f"reference {command.reference}" for command in commands)
     items = await store.items(command.item_id for command in commands)
+    customers = await store.active_customers(command.customer_id for command in commands)
+    taken = await store.referred_to(command.reference for command in commands)
     refused: dict[int, Answer] = {}
     demands: dict[int, Demand] = {}
     for n, command in enumerate(commands):
-        item = items.get(command.item_id)
-        if item is None:
-            refused[n] = Refusal(
-                409, "unknown_item", f"item {command.item_id!r} is neither in the catalog nor on any shelf"
-            )
-        elif item.base_unit not in (None, command.unit):
-            refused[n] = Refusal(
-                409,
-                "not_the_base_unit",
-                f"unit {command.unit!r}: item {command.item_id} is kept in {item.base_unit!r}, say the quantity in it",
-            )
+        no = _not_raised(
+            command,
+            items.get(command.item_id),
+            known_customer=command.customer_id in customers,
+            taken_by=taken.get(command.reference),
+            today=somewhere_still(work.now),
+        )
+        if no is not None:
+            refused[n] = no
         else:
             demands[n] = _demand(command, work.now)
+            taken[command.reference] = demands[n].demand_id
     outcomes = {
         outcome.demand.demand_id: outcome for outcome in await serve(work, store, [*demands.values()], raised=True)
     }
@@ -212,6 +215,49 @@ def _with_more(answers: dict[int, Answer], says: Sequence[Announcement]) -> list
             given[n] = Answer(answer.body, answer.status, [*answer.says, *says], answer.media_type)
             break
     return given
+
+
+def _not_raised(
+    command: RaiseDemand, item: ItemTerms | None, *, known_customer: bool, taken_by: UUID | None, today: dt.date
+) -> Answer | None:
+    """Why a demand cannot be raised. What integration raised was checked there and is a fact."""
+    if item is None:
+        return Refusal(
+            409,
+            "unknown_item",
+            f"item {command.item_id!r} is neither in the catalog nor on any shelf",
+            field="item_id",
+        )
+    if item.base_unit not in (None, command.unit):
+        return Refusal(
+            409,
+            "not_the_base_unit",
+            f"unit {command.unit!r}: item {command.item_id} is kept in {item.base_unit!r}, say the quantity in it",
+            field="unit",
+        )
+    if not known_customer:
+        return Refusal(
+            409,
+            "unknown_customer",
+            f"customer {command.customer_id!r} is no active customer of the catalog: correct it, or define it in "
+            f"integration first (PUT /partners/{command.customer_id} with role 'customer')",
+            field="customer_id",
+        )
+    if command.needed_on < today:
+        return Refusal(
+            422,
+            "needed_in_the_past",
+            f"needed_on {command.needed_on} is over everywhere on Earth: {today} is the earliest day that can be asked",
+            field="needed_on",
+        )
+    if taken_by is not None:
+        return Refusal(
+            409,
+            "reference_taken",
+            f"reference {command.reference!r} is that of demand {taken_by}: cancel that one first, or say another",
+            field="reference",
+        )
+    return None
 
 
 def _demand(command: RaiseDemand, now: dt.datetime) -> Demand:

@@ -1,10 +1,10 @@
 """What allocation answers over HTTP. Quantities are decimal texts in the item's base unit, times are UTC."""
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationInfo, field_validator
 
 from contracts.allocation import PassedOver, PassedOverCode, Share
 from contracts.values import BatchNo, Code, Quantity, QuantityOrZero, Reference, Strategy, Text, Unit
@@ -33,22 +33,25 @@ class RaiseDemand(BaseModel):
     quantity: Quantity
     unit: Unit
     needed_on: dt.date
-    strategy: Strategy | None = Field(
+    strategy: Literal[Strategy.FEFO, Strategy.FIFO, Strategy.LIFO, Strategy.SPECIFIED] | None = Field(
         default=None, description="fefo unless said otherwise; specified when a batch is named."
     )
-    batch_no: BatchNo | None = Field(default=None, description="The batch that must be used; only with `specified`.")
+    batch_no: BatchNo | None = Field(
+        default=None, validate_default=True, description="The batch that must be used; only with `specified`."
+    )
     min_days_left: int | None = Field(default=None, ge=0, le=36_500)
     min_percent_left: int | None = Field(default=None, ge=0, le=100)
 
-    @model_validator(mode="after")
-    def _a_batch_goes_with_specified(self) -> "RaiseDemand":
-        if self.strategy is Strategy.UNKNOWN:
-            raise ValueError("strategy 'unknown': one of fefo, fifo, lifo, specified is needed")
-        if self.strategy is Strategy.SPECIFIED and self.batch_no is None:
+    @field_validator("batch_no")
+    @classmethod
+    def _a_batch_goes_with_specified(cls, batch_no: str | None, body: ValidationInfo) -> str | None:
+        # A strategy that is wrong itself is not among the data, and is told of on its own.
+        strategy = body.data.get("strategy")
+        if strategy is Strategy.SPECIFIED and batch_no is None:
             raise ValueError("strategy 'specified' needs a batch_no")
-        if self.batch_no is not None and self.strategy not in (None, Strategy.SPECIFIED):
-            raise ValueError(f"batch_no {self.batch_no!r} goes with strategy 'specified', not {str(self.strategy)!r}")
-        return self
+        if batch_no is not None and strategy not in (None, Strategy.SPECIFIED):
+            raise ValueError(f"batch_no {batch_no!r} goes with strategy 'specified', not {str(strategy)!r}")
+        return batch_no
 
 
 class Reason(BaseModel):

@@ -144,13 +144,20 @@ class World:
             )
         )
 
-    async def customer(self, customer_id: str, *rules: ShelfLifeRule) -> None:
+    async def customer(
+        self,
+        customer_id: str,
+        *rules: ShelfLifeRule,
+        roles: tuple[PartnerRole, ...] = (PartnerRole.CUSTOMER,),
+        active: bool = True,
+    ) -> None:
         self.revision = getattr(self, "revision", 0) + 1
         await self.at.hear(
             PartnerDefined(
                 partner_id=customer_id,
                 name=customer_id,
-                roles=(PartnerRole.CUSTOMER,),
+                roles=roles,
+                active=active,
                 shelf_life_rules=rules,
                 revision=self.revision,
             )

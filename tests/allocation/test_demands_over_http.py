@@ -1,19 +1,24 @@
 """Demands over HTTP: the promise at once, its explanation, its replay, and errors that name the value and the limit."""
 
 import asyncio
+import datetime as dt
+import itertools
 from typing import Any
 
 import asyncpg
 import pytest
 
-from contracts.integration import DemandWithdrawn
+from contracts.integration import DemandWithdrawn, PartnerRole
 from contracts.values import HoldKind, Purpose, Quality
 from tests.allocation.conftest import ITEM, SITE, World, demand
 
+_NUMBERS = itertools.count(1)
+
 
 def body(quantity: str = "5", **more: Any) -> dict[str, Any]:
+    """A demand that can be raised once `buyers` are known; each with a reference of its own."""
     return {
-        "reference": "SO-9",
+        "reference": f"SO-9/{next(_NUMBERS)}",
         "customer_id": "C-1",
         "site_id": SITE,
         "item_id": ITEM,
@@ -24,11 +29,18 @@ def body(quantity: str = "5", **more: Any) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(autouse=True)
+async def buyers(world: World) -> None:
+    for customer_id in ("C-1", "C-2"):
+        await world.customer(customer_id)
+
+
 async def test_a_planner_gets_the_promise_at_once_and_the_same_again_for_the_same_key(world: World) -> None:
     await world.stock("A", 3, expires="2026-06-01")
     await world.stock("B", 9, expires="2026-07-01")
-    first = await world.at.post("/demands", body(), role="planner", key="k-1")
-    again = await world.at.post("/demands", body(), role="planner", key="k-1")
+    wish = body()
+    first = await world.at.post("/demands", wish, role="planner", key="k-1")
+    again = await world.at.post("/demands", wish, role="planner", key="k-1")
     assert first.status_code == 201, first.text
     assert first.json() == again.json()
     told = first.json()
@@ -73,8 +85,6 @@ async def test_what_is_asked_wrongly_is_refused_by_name_and_limit(world: World) 
         answer = await world.at.post("/demands", wrong, role="planner")
         assert answer.status_code == 422, field
         assert field in answer.json()["detail"], answer.text
-    named = await world.at.post("/demands", body(batch_no="A", strategy="fifo"), role="planner")
-    assert "goes with strategy 'specified', not 'fifo'" in named.json()["detail"]
     unit = await world.at.post("/demands", body(unit="BX"), role="planner")
     assert (unit.status_code, unit.json()["code"]) == (409, "not_the_base_unit")
     assert "'BX'" in unit.json()["detail"]
@@ -83,6 +93,78 @@ async def test_what_is_asked_wrongly_is_refused_by_name_and_limit(world: World) 
     assert (unknown.status_code, unknown.json()["code"]) == (409, "unknown_item")
     assert (await world.at.post("/demands", body(), role="operator")).status_code == 403
     assert (await world.at.get("/demands", after="nonsense")).json()["code"] == "invalid_after"
+
+
+async def test_a_strategy_that_nobody_has_is_refused_by_name_with_those_there_are(world: World) -> None:
+    for wrong in ("best", "unknown", 7):
+        told = (await world.at.post("/demands", body(strategy=wrong, batch_no="A"), role="planner")).json()
+        [found] = told["fields"]
+        assert found["field"] == "strategy"
+        assert str(wrong) in found["value"]
+        assert all(known in found["problem"] for known in ("fefo", "fifo", "lifo", "specified"))
+        assert "unknown" not in found["problem"]
+
+
+async def test_a_batch_is_named_with_the_strategy_that_needs_one_and_with_no_other(world: World) -> None:
+    for wrong, problem in (
+        ({"strategy": "specified"}, "strategy 'specified' needs a batch_no"),
+        ({"strategy": "fefo", "batch_no": "A"}, "batch_no 'A' goes with strategy 'specified', not 'fefo'"),
+    ):
+        answer = await world.at.post("/demands", body(**wrong), role="planner")
+        assert answer.status_code == 422
+        assert [(each["field"], each["problem"]) for each in answer.json()["fields"]] == [("batch_no", problem)]
+
+
+async def test_a_demand_of_a_customer_that_the_catalog_does_not_know_or_no_longer_serves_is_refused(
+    world: World,
+) -> None:
+    await world.stock("A", 9, expires="2026-06-01")
+    await world.customer("SUPPLY-CO", roles=(PartnerRole.SUPPLIER,))
+    await world.customer("GONE", active=False)
+    await world.customer("BOTH", roles=(PartnerRole.SUPPLIER, PartnerRole.CUSTOMER))
+    for nobody in ("C-l", "SUPPLY-CO", "GONE"):
+        refused = await world.at.post("/demands", body(customer_id=nobody), role="planner")
+        told = refused.json()
+        assert (refused.status_code, told["code"]) == (409, "unknown_customer"), nobody
+        assert f"PUT /partners/{nobody}" in told["detail"]
+        assert [each["field"] for each in told["fields"]] == ["customer_id"]
+    assert await world.at.runtime.pool.fetchval("SELECT count(*) FROM demand") == 0
+    assert (await world.at.post("/demands", body(customer_id="BOTH"), role="planner")).status_code == 201
+
+
+async def test_nothing_can_be_needed_on_a_day_that_is_over_everywhere(world: World) -> None:
+    await world.item()
+    world.at.clock.at = dt.datetime(2026, 3, 2, 11, 59, tzinfo=dt.UTC)
+    asked = body(needed_on="2026-03-01")
+    assert (await world.at.post("/demands", asked, role="planner")).status_code == 201
+    world.at.clock.at = dt.datetime(2026, 3, 2, 12, 0, tzinfo=dt.UTC)
+    refused = await world.at.post("/demands", body(needed_on="2026-03-01"), role="planner")
+    told = refused.json()
+    assert (refused.status_code, told["code"]) == (422, "needed_in_the_past")
+    assert "2026-03-01" in told["detail"]
+    assert "2026-03-02 is the earliest" in told["detail"]
+    assert [each["field"] for each in told["fields"]] == ["needed_on"]
+    assert (await world.at.post("/demands", body(needed_on="2026-03-02"), role="planner")).status_code == 201
+
+
+async def test_a_reference_that_another_demand_has_is_refused_until_that_one_is_cancelled(world: World) -> None:
+    await world.item()
+    await world.item("OTHER")
+    heard = demand(5, reference="SO-ERP")
+    await world.at.hear(heard)
+    asked = await world.at.post("/demands", body(reference="SO-ERP"), role="planner")
+    assert (asked.status_code, asked.json()["code"]) == (409, "reference_taken")
+    assert str(heard.demand_id) in asked.json()["detail"]
+    assert [each["field"] for each in asked.json()["fields"]] == ["reference"]
+    await world.at.hear(DemandWithdrawn(demand_id=heard.demand_id, item_id=ITEM, reason="no"))
+    assert (await world.at.post("/demands", body(reference="SO-ERP"), role="planner")).status_code == 201
+    # Of calls that come together, about whatever items, one wins.
+    wishes = [body(reference="SO-ONCE", item_id=item_id) for item_id in (ITEM, "OTHER") * 4]
+    answers = await asyncio.gather(*(world.at.post("/demands", wish, role="planner") for wish in wishes))
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
+    # What integration raised is a fact: it was checked there.
+    await world.at.hear(demand(1, reference="SO-ONCE", customer="C-l", needed_on="2026-01-01"))
+    assert len((await world.at.get("/demands", reference="SO-ONCE")).json()["items"]) == 2
 
 
 async def test_every_plan_is_explained_and_replayed(world: World) -> None:

@@ -18,6 +18,7 @@ async def test_two_replicas_never_promise_the_same_stock(database: str, tmp_path
         world = World(one)
         for number in range(40):
             await world.stock(f"B{number:02}", 10, expires=f"2026-{4 + number % 8:02}-01")
+        await world.customer("C-1")
         await one.said()
         on_hand = 400
 
@@ -70,3 +71,26 @@ async def test_two_replicas_never_promise_the_same_stock(database: str, tmp_path
         assert waits > 0
         assert free == 0, "something is free while demands wait for it"
         assert await one.parked() == []
+
+
+async def test_a_reference_asked_of_two_replicas_about_two_items_is_given_once(database: str, tmp_path: Path) -> None:
+    async with running(service, database, tmp_path / "1") as one, running(service, database, tmp_path / "2") as two:
+        world = World(one)
+        await world.customer("C-1")
+        for item_id in (ITEM, "OTHER"):
+            await world.item(item_id)
+
+        async def ask(at: Running, item_id: str, number: int) -> int:
+            wish = {
+                "reference": f"SO-{number}",
+                "customer_id": "C-1",
+                "site_id": SITE,
+                "item_id": item_id,
+                "quantity": "7",
+                "unit": "C62",
+                "needed_on": "2026-03-05",
+            }
+            return (await at.post("/demands", wish, role="planner")).status_code
+
+        for number in range(20):
+            assert sorted(await asyncio.gather(ask(one, ITEM, number), ask(two, "OTHER", number))) == [201, 409]

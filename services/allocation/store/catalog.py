@@ -1,8 +1,8 @@
 """What the catalog says, as far as allocation needs it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from contracts.integration import ItemDefined, PartnerDefined
+from contracts.integration import ItemDefined, PartnerDefined, PartnerRole
 from delivery import columns
 from services.allocation.store.rows import (
     Tables,
@@ -45,7 +45,10 @@ class Catalog(Tables):
         return {row["item_id"] for row in rows if not row["expiry_required"] and row["required_before"] is not False}
 
     async def define_customers(self, partners: Collection[PartnerDefined]) -> set[str]:
-        """Keep definitions that are newer than what is known; returns the customers whose rules changed."""
+        """Keep definitions that are newer than what is known; returns the customers whose rules changed.
+
+        Partners that are no customers are kept as not active: they buy nothing.
+        """
         rows = await self._db.fetch(
             """
             WITH before AS (SELECT customer_id, shelf_life_rules FROM customer WHERE customer_id = ANY($1::text[]))
@@ -65,7 +68,7 @@ class Catalog(Tables):
                         partner.partner_id,
                         partner.name,
                         {"rules": [rule.model_dump(exclude_none=True) for rule in partner.shelf_life_rules]},
-                        partner.active,
+                        partner.active and PartnerRole.CUSTOMER in partner.roles,
                         partner.revision,
                     )
                     for partner in partners
@@ -74,3 +77,10 @@ class Catalog(Tables):
             ),
         )
         return {row["customer_id"] for row in rows if row["changed"]}
+
+    async def active_customers(self, customer_ids: Iterable[str]) -> set[str]:
+        """Which of these the catalog knows as customers that may buy; needs no lock."""
+        rows = await self._db.fetch(
+            "SELECT customer_id FROM customer WHERE customer_id = ANY($1::text[]) AND active", [*{*customer_ids}]
+        )
+        return {row["customer_id"] for row in rows}

@@ -41,6 +41,18 @@ class Demands(Tables):
         )
         return [demand_of(row) for row in rows]
 
+    async def referred_to(self, references: Iterable[str]) -> dict[str, UUID]:
+        """The oldest demand that is not cancelled of each of these references; the references must be locked."""
+        rows = await self._db.fetch(
+            """
+            SELECT DISTINCT ON (reference) reference, demand_id FROM demand
+            WHERE reference = ANY($1::text[]) AND cancelled_at IS NULL
+            ORDER BY reference, raised_at, demand_id
+            """,
+            [*{*references}],
+        )
+        return {row["reference"]: row["demand_id"] for row in rows}
+
     async def items_of(self, demand_ids: Iterable[UUID]) -> dict[UUID, str]:
         """Which item each demand is about; needs no lock."""
         rows = await self._db.fetch(
