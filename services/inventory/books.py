@@ -2,19 +2,21 @@
 
 import datetime as dt
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import structlog
 
-from contracts.inventory import AlertKind, HoldLifted, HoldPlaced, StockAlertRaised, StockMoved
+from contracts.inventory import AlertKind, HoldLifted, HoldPlaced, MovementReason, StockAlertRaised, StockMoved
 from contracts.values import HoldKind, Place, PlaceKind, Purpose
 from delivery import Announcement, NeverWorks, Said, Work, new_id
 from services.inventory.domain.expiry import is_expired, local_day
 from services.inventory.domain.holds import Hold, covering, following
-from services.inventory.domain.ledger import Booked, End, Movement, Spot, Stock
+from services.inventory.domain.ledger import Booked, End, Movement, Outside, Spot, Stock
 from services.inventory.domain.matrix import Status, statuses
+from services.inventory.domain.owed import Owed
 from services.inventory.store import (
     Arrival,
     Batch,
@@ -60,6 +62,8 @@ class Books:
         self._lifted: list[Lifted] = []
         self._counts: list[Counted] = []
         self._still: set[str] = set()
+        self._owed: dict[UUID, Owed] = {}
+        self._owed_now: dict[UUID, Owed] = {}
 
     # Load
 
@@ -87,6 +91,10 @@ class Books:
         """The open holds on batches."""
         for hold in await self.store.open_holds(set(batch_ids)):
             self._holds.setdefault(hold.batch_id, {})[hold.hold_id] = hold
+
+    async def load_owed(self, items_at: Iterable[tuple[str, str]]) -> None:
+        """What was consumed of items at sites before the books had it."""
+        self._owed = {owed.consumption_id: owed for owed in await self.store.owed(set(items_at))}
 
     async def enter(self, bins: Collection[Bin]) -> None:
         """Learn what locations are for, and see to it that this stays so until the commit."""
@@ -199,6 +207,42 @@ class Books:
                     target.site_id,
                     target.location_id,
                     hold.reference,
+                ),
+                because,
+            )
+
+    def owe(self, owed: Owed) -> None:
+        """Remember that something was consumed that the books do not have."""
+        self._owed_now[owed.consumption_id] = owed
+
+    def settle_owed(self, batch_id: UUID, spot: Spot, quantity: Decimal, since: dt.datetime, because: object) -> None:
+        """Book consumption that was heard before `quantity` of a batch, usable at a spot `since` then, was."""
+        batch = self.batches[batch_id]
+        left = quantity
+        for owed in [*self._owed.values()]:
+            if not left:
+                return
+            if owed.unit != batch.unit or not owed.was_of(batch.item_id, batch.facts, spot.site_id, since):
+                continue
+            part = min(left, owed.quantity)
+            left -= part
+            still = replace(owed, quantity=owed.quantity - part)
+            self._owed_now[owed.consumption_id] = still
+            if still.quantity:
+                self._owed[owed.consumption_id] = still
+            else:
+                del self._owed[owed.consumption_id]
+            self.move(
+                Movement(
+                    batch.item_id,
+                    batch_id,
+                    part,
+                    spot,
+                    Outside(PlaceKind.PRODUCTION),
+                    MovementReason.CONSUMPTION,
+                    owed.consumed_at,
+                    reference=str(owed.consumption_id),
+                    reason_text=f"into batch {owed.into_batch_no} of item {owed.into_item_id}",
                 ),
                 because,
             )
@@ -316,6 +360,8 @@ class Books:
             await self.store.lift_holds(self._lifted, self.now)
         if self._counts:
             await self.store.keep_counts(self._counts)
+        if self._owed_now:
+            await self.store.keep_owed(self._owed_now.values())
         await self.store.write(
             self._entries,
             arrivals=self._arrivals(),

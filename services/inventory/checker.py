@@ -54,6 +54,8 @@ async def check_now(work: Work, commands: Sequence[CheckNow]) -> Sequence[Answer
 
 async def _compare(work: Work, items: list[str]) -> list[Announcement]:
     if not items:
+        # Nothing to compare; what was found before this process began is still open, or is not.
+        OPEN_DIFFERENCES.set(await open_differences(work.db))
         return []
     found = [Difference(new_id(), row[:6], row[6], row[7]) for row in await differences(work.db, items)]
     new = await InventoryStore(work.db).keep_differences(items, found, work.now)

@@ -24,7 +24,8 @@ from services.inventory.domain.ledger import (
     gather,
     quality_of_found,
 )
-from services.inventory.domain.matrix import Allowed, Operation, allows, forbids
+from services.inventory.domain.matrix import ISOLATION, Allowed, Operation, allows, forbids
+from services.inventory.domain.owed import Owed
 from services.inventory.store import Batch, Bin, InventoryStore
 
 _FROM = {
@@ -59,22 +60,26 @@ async def book_receipts(work: Work, receipts: Sequence[BatchReceived]) -> Announ
             books.book(_receipt_line(each))
             fresh.append(each)
     books.batches.update(await books.store.keep_batches(_as_received(books, fresh)))
+    await books.load_owed((each.item_id, each.site_id) for each in fresh)
     for each in fresh:
         books.check_unit(each.batch_id, each.unit, f"receipt line {each.receipt_id}/{each.line_no}")
         quality = Quality.PENDING if each.quality is Quality.UNKNOWN else each.quality
+        spot = Spot(each.site_id, each.location_id, quality)
         books.move(
             Movement(
                 each.item_id,
                 each.batch_id,
                 each.quantity,
                 Outside(_FROM.get(each.origin, PlaceKind.UNKNOWN), each.partner_id),
-                Spot(each.site_id, each.location_id, quality),
+                spot,
                 MovementReason.RECEIPT,
                 each.received_at,
                 reference=f"{each.receipt_id}/{each.line_no}",
             ),
             each,
         )
+        if quality is Quality.RELEASED:
+            books.settle_owed(each.batch_id, spot, each.quantity, each.received_at, each)
     books.alert_opened(opened, (((each.site_id, each.location_id), each.item_id, each) for each in fresh))
     await books.save()
     return books.said
@@ -106,6 +111,7 @@ async def change_quality(work: Work, inspections: Sequence[BatchInspected]) -> A
     )
     await books.load_batches(each.batch_id for each in inspections)
     await books.load_stock((each.batch_id, each.site_id) for each in inspections)
+    await books.load_owed((each.item_id, each.site_id) for each in inspections)
     for each in inspections:
         booking = ("inspection", str(each.inspection_id))
         if books.is_booked(booking):
@@ -122,13 +128,14 @@ async def change_quality(work: Work, inspections: Sequence[BatchInspected]) -> A
             parts, lacking = gather(quantity, pending)
             missing += lacking
             for spot, part in parts:
+                decided = Spot(spot.site_id, spot.location_id, quality)
                 books.move(
                     Movement(
                         each.item_id,
                         each.batch_id,
                         part,
                         spot,
-                        Spot(spot.site_id, spot.location_id, quality),
+                        decided,
                         MovementReason.INSPECTION,
                         each.inspected_at,
                         reference=str(each.inspection_id),
@@ -136,6 +143,8 @@ async def change_quality(work: Work, inspections: Sequence[BatchInspected]) -> A
                     ),
                     each,
                 )
+                if quality is Quality.RELEASED:
+                    books.settle_owed(each.batch_id, decided, part, each.inspected_at, each)
         if missing:
             books.alert(
                 AlertKind.INSPECTION_DIFFERENCE,
@@ -224,6 +233,9 @@ async def book_picks(work: Work, picks: Sequence[PickConfirmed]) -> Announcement
         books.check_unit(each.batch_id, each.unit, f"pick {each.pick_id}")
         if each.from_location_id != each.to_location_id:
             _book_pick(books, each)
+        purpose = books.purposes[each.site_id, each.to_location_id]
+        if purpose is not Purpose.STAGING:
+            _say_not_staged(books, each, purpose)
     books.alert_opened(
         opened,
         (
@@ -283,6 +295,23 @@ def _book_pick(books: Books, pick: PickConfirmed) -> None:
             pick,
         )
         books.take_along(pick.batch_id, spot, target, pick)
+
+
+def _say_not_staged(books: Books, pick: PickConfirmed, purpose: Purpose) -> None:
+    books.alert(
+        AlertKind.PICK_DIFFERENCE,
+        f"{pick.quantity:f} {pick.unit} of batch {pick.batch_no!r} were picked to {pick.to_location_id!r} of site "
+        f"{pick.site_id!r}, which is for {purpose}, not staging: carry them to staging"
+        + (", nothing leaves from there" if purpose in ISOLATION else ""),
+        pick,
+        item_id=pick.item_id,
+        batch_id=pick.batch_id,
+        site_id=pick.site_id,
+        location_id=pick.to_location_id,
+        quantity=pick.quantity,
+        unit=pick.unit,
+        reference=str(pick.pick_id),
+    )
 
 
 def _at(books: Books, batch_id: UUID, site_id: str, location_id: str) -> list[tuple[Spot, Decimal]]:
@@ -350,7 +379,8 @@ async def open_the_gate(work: Work, lines: Sequence[ShipmentDispatched]) -> Anno
 
 def _asked_at_the_gate(books: Books, line: ShipmentDispatched) -> Refused | None:
     batch = books.batches.get(line.batch_id)
-    asked = Asked(line.batch_no, line.quantity, line.site_id, line.location_id)
+    purpose = books.purposes.get((line.site_id, line.location_id))
+    asked = Asked(line.batch_no, line.quantity, line.site_id, line.location_id, purpose)
     if batch is None:
         return Refused(RefusalCode.NOT_THERE, f"batch {line.batch_no!r} ({line.batch_id}) was never received")
     spot = Spot(line.site_id, line.location_id, Quality.RELEASED)
@@ -451,6 +481,20 @@ def _consume(books: Books, consumed: MaterialConsumed, batch: Batch | None) -> N
     )
     if missing:
         lack = "that batch is unknown" if batch is None else f"{missing:f} more than stood there"
+        books.owe(
+            Owed(
+                consumed.consumption_id,
+                consumed.item_id,
+                consumed.batch_no,
+                consumed.supplier_batch_no,
+                consumed.site_id,
+                consumed.unit,
+                consumed.into_item_id,
+                consumed.into_batch_no,
+                consumed.consumed_at,
+                missing,
+            )
+        )
         _consumption_alert(books, consumed, batch, AlertKind.CONSUMPTION_SHORT, f"{about}: {lack}", missing)
     if spoilt:
         text = f"{about} though it was {', '.join(sorted(spoilt))}: look at batch {consumed.into_batch_no!r}"

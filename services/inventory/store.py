@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from delivery import Connection, columns
 from services.inventory.domain.expiry import Watched
 from services.inventory.domain.holds import Hold
 from services.inventory.domain.ledger import Booked, Column, End, Movement, Outside, Spot
+from services.inventory.domain.owed import Owed
 from services.inventory.domain.put_away import RESTING, Location
 
 Bin = tuple[str, str]
@@ -307,6 +308,25 @@ class InventoryStore:
             for row in rows
         ]
 
+    async def owed(self, wanted: Collection[tuple[str, str]]) -> list[Owed]:
+        """What was consumed of items at sites and is not booked yet, first consumed first."""
+        rows = await self._db.fetch(
+            """
+            SELECT found.*
+            FROM unnest($1::text[], $2::text[]) AS asked (item_id, site_id)
+            CROSS JOIN LATERAL (
+                SELECT consumption_id, item_id, batch_no, supplier_batch_no, site_id, unit, into_item_id, into_batch_no,
+                       consumed_at, quantity
+                FROM owed_consumption AS owed
+                WHERE owed.item_id = asked.item_id AND owed.site_id = asked.site_id AND quantity > 0
+                OFFSET 0
+            ) AS found
+            ORDER BY consumed_at, consumption_id
+            """,
+            *columns(wanted, 2),
+        )
+        return [Owed(*row) for row in rows]
+
     async def climates(self, items: Collection[str]) -> dict[str, Climate]:
         """What defined items need."""
         rows = await self._db.fetch("SELECT item_id, climate FROM item WHERE item_id = ANY($1::text[])", list(items))
@@ -515,6 +535,19 @@ class InventoryStore:
         emptied = [row["emptied"] for row in rows if row["emptied"] is not None]
         if emptied:
             await self._db.execute("DELETE FROM balance WHERE ctid = ANY($1::tid[])", emptied)
+
+    async def keep_owed(self, owed: Collection[Owed]) -> None:
+        """Keep what is still to be booked of consumption that was heard too early."""
+        await self._db.execute(
+            """
+            INSERT INTO owed_consumption (consumption_id, item_id, batch_no, supplier_batch_no, site_id, unit,
+                                          into_item_id, into_batch_no, consumed_at, quantity)
+            SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                                 $8::text[], $9::timestamptz[], $10::numeric[])
+            ON CONFLICT (consumption_id) DO UPDATE SET quantity = excluded.quantity
+            """,
+            *columns((astuple(each) for each in owed), 10),
+        )
 
     async def watch_again(self, batch_ids: Collection[UUID]) -> list[tuple[UUID, str]]:
         """Let the expiry watch begin anew with batches whose expiry was corrected; returns where they stand."""

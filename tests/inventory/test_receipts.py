@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from contracts.inventory import AlertKind, HoldLifted, HoldPlaced, IssueRefused, StockAlertRaised, StockMoved
+from contracts.inventory import (
+    AlertKind,
+    HoldLifted,
+    HoldPlaced,
+    IssueRefused,
+    MovementReason,
+    StockAlertRaised,
+    StockMoved,
+)
 from contracts.values import Origin, PlaceKind, Purpose, Quality
 from delivery import new_id
 from services.inventory.app import service
@@ -164,6 +172,45 @@ async def test_a_pick_to_and_from_unknown_locations_of_an_unknown_batch_is_still
     assert (await at.get("/sites/S1/locations/LANE-7")).json()["purpose"] == "staging"
 
 
+@pytest.mark.parametrize(("cage", "purpose"), [("CAGE", "rejected"), ("QC-1", "quarantine")])
+async def test_a_pick_to_a_cage_is_booked_and_said_and_does_not_leave_from_there(
+    at: Running, cage: str, purpose: str
+) -> None:
+    lot = Lot("L1")
+    await at.hear(lot.received("5"))
+    await at.said()
+    pick = lot.picked("4", at="DOCK", to=cage)
+    await at.hear(pick, times=2)
+    moved, alert = await at.said()
+    assert isinstance(moved, StockMoved)
+    assert isinstance(alert, StockAlertRaised)
+    assert (alert.kind, alert.location_id, alert.quantity) == (AlertKind.PICK_DIFFERENCE, cage, D(4))
+    assert f"is for {purpose}, not staging" in alert.text
+    await at.hear(lot.dispatched("4", at=cage))
+    (refused,) = await at.said()
+    assert isinstance(refused, IssueRefused)
+    assert refused.code == "rejected"
+    assert f"{cage!r} of site 'S1', which is for {purpose} goods" in refused.reason
+    assert await where(at, lot) == {("DOCK", "released"): D(1), (cage, "released"): D(4)}
+    carried = await carry(at, lot, "4", "STAGE", from_=cage, path="/transfers")
+    assert carried.status_code == 201, carried.text
+    await at.hear(lot.dispatched("4"))
+    assert await where(at, lot) == {("DOCK", "released"): D(1)}
+
+
+async def test_a_pick_to_a_storage_location_is_booked_and_said_and_may_leave(at: Running) -> None:
+    lot = Lot("L1")
+    await bin_(at, "A-1")
+    await at.hear(lot.received("5"))
+    await at.said()
+    await at.hear(lot.picked("4", at="DOCK", to="A-1"), lot.dispatched("4", at="A-1"))
+    assert [(type(event), getattr(event, "reason", None)) for event in await at.said()] == [
+        (StockMoved, "pick"),
+        (StockAlertRaised, None),
+        (StockMoved, "issue"),
+    ]
+
+
 # 3.1 #19
 async def test_stock_of_four_tenths_shipped_in_two_parts_leaves_exactly_nothing(at: Running) -> None:
     lot = Lot("L1")
@@ -281,6 +328,37 @@ async def test_consumption_of_a_batch_nobody_knows_is_an_alert_and_of_a_supplier
     assert isinstance(moved, StockMoved)
     assert (alert.kind, alert.batch_id) == (AlertKind.CONSUMPTION_SHORT, None)
     assert (moved.batch_id, moved.quantity) == (lot.batch_id, D(2))
+
+
+async def test_consumption_that_is_heard_before_the_goods_it_took_is_booked_when_they_are_heard_of(at: Running) -> None:
+    lot = Lot("L1", supplier_batch_no="SUP-77")
+    early = lot.consumed("4", consumed_at=MORNING + dt.timedelta(hours=2))
+    by_supplier = lot.consumed("1", batch_no="X", supplier_batch_no="SUP-77", consumed_at=early.consumed_at)
+    await at.hear(early, by_supplier, times=2)
+    assert [event.kind for event in await at.said() if isinstance(event, StockAlertRaised)] == [
+        AlertKind.CONSUMPTION_SHORT
+    ] * 2
+    await at.hear(lot.received("10", quality=Quality.PENDING), lot.inspected(released="10"), times=2)
+    assert await where(at, lot) == {("DOCK", "released"): D(5)}
+    said = await at.said()
+    assert not [event for event in said if isinstance(event, StockAlertRaised)]
+    used = [event for event in said if isinstance(event, StockMoved) and event.reason is MovementReason.CONSUMPTION]
+    assert {(event.reference, event.quantity) for event in used} == {
+        (str(early.consumption_id), D(4)),
+        (str(by_supplier.consumption_id), D(1)),
+    }
+    assert {event.effective_at for event in used} == {early.consumed_at}
+
+
+async def test_what_is_received_after_a_consumption_was_not_what_it_took(at: Running) -> None:
+    lot = Lot("L1")
+    await at.hear(lot.received("3"))
+    await at.hear(lot.consumed("5", consumed_at=MORNING + dt.timedelta(hours=1)))
+    await at.hear(lot.received("10", received_at=MORNING + dt.timedelta(hours=2)))
+    assert await where(at, lot) == {("DOCK", "released"): D(10)}
+    await at.hear(lot.received("1"))
+    await at.hear(lot.received("7"))
+    assert await where(at, lot) == {("DOCK", "released"): D(16)}
 
 
 async def test_held_goods_that_were_consumed_are_booked_since_it_is_a_fact_and_an_alert_is_raised(at: Running) -> None:

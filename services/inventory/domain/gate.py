@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from contracts.inventory import RefusalCode
-from contracts.values import HoldKind, Quality
+from contracts.values import HoldKind, Purpose, Quality
 from services.inventory.domain.expiry import is_expired
 from services.inventory.domain.holds import Hold
 from services.inventory.domain.ledger import NOTHING, Spot
+from services.inventory.domain.matrix import ISOLATION
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A shipment line at the gate: how much (base unit) of which batch, at which location."""
+    """A shipment line at the gate: how much (base unit) of which batch, at which location, and what that is for.
+
+    `purpose` is None where nobody described the location.
+    """
 
     batch_no: str
     quantity: Decimal
     site_id: str
     location_id: str
+    purpose: Purpose | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ def refusal(
 
     `there` is what stands at the location of the batch, `holds` are those that cover it, `today` is the site's date: an
     expired batch stays even where the watch has not locked it yet. The most telling reason is named: expired, held,
-    and then what inspection said of the goods at hand.
+    then where the goods stand, and what inspection said of those at hand.
     """
     if is_expired(expires_on, today):
         return Refused(
@@ -60,6 +65,12 @@ def refusal(
     for spot, quantity in there:
         if (spot.site_id, spot.location_id) == (asked.site_id, asked.location_id):
             amounts[spot.quality] = amounts.get(spot.quality, NOTHING) + quantity
+    if asked.purpose in ISOLATION and sum(amounts.values()):
+        return Refused(
+            RefusalCode.REJECTED,
+            f"batch {asked.batch_no!r} stands at {asked.location_id!r} of site {asked.site_id!r}, which is for "
+            f"{asked.purpose} goods: nothing leaves from there",
+        )
     released = amounts.get(Quality.RELEASED, NOTHING)
     if released >= asked.quantity:
         return None
