@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -157,7 +158,7 @@ def test_the_watch_speaks_once_when_expiry_is_near_then_locks_and_after_a_long_p
 
 # The gate
 
-ASKED = Asked("L1", D(5), "S", "A")
+ASKED = Asked("L1", D(5), "S", "A", Purpose.STAGING)
 TODAY = dt.date(2026, 3, 2)
 
 
@@ -184,6 +185,20 @@ def test_the_gate_opens_for_released_goods_that_are_there_in_date_and_under_no_h
     assert at_the_gate(holds=(held(HoldKind.MANUAL),)) is RefusalCode.HELD
     assert at_the_gate(released="1", others={Quality.PENDING: "4"}) is RefusalCode.PENDING
     assert at_the_gate(released="1", others={Quality.PENDING: "4", Quality.REJECTED: "1"}) is RefusalCode.REJECTED
+
+
+def test_nothing_leaves_from_a_quarantine_or_reject_zone_and_the_refusal_names_it() -> None:
+    for purpose in Purpose:
+        refused = refusal(replace(ASKED, purpose=purpose), [(HERE, D(5))], (), TODAY, TODAY)
+        if purpose in {Purpose.QUARANTINE, Purpose.REJECTED}:
+            assert refused is not None
+            assert refused.code is RefusalCode.REJECTED
+            assert f"'A' of site 'S', which is for {purpose} goods" in refused.reason
+        else:
+            assert refused is None
+    empty = refusal(replace(ASKED, purpose=Purpose.REJECTED), [], (), TODAY, TODAY)
+    assert empty is not None
+    assert empty.code is RefusalCode.NOT_THERE
 
 
 def test_a_batch_under_an_expiry_hold_and_a_recall_is_refused_for_the_recall() -> None:

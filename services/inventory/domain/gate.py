@@ -65,7 +65,7 @@ def refusal(
     for spot, quantity in there:
         if (spot.site_id, spot.location_id) == (asked.site_id, asked.location_id):
             amounts[spot.quality] = amounts.get(spot.quality, NOTHING) + quantity
-    if asked.purpose in ISOLATION and sum(amounts.values()):
+    if asked.purpose in ISOLATION and any(amounts.values()):
         return Refused(
             RefusalCode.REJECTED,
             f"batch {asked.batch_no!r} stands at {asked.location_id!r} of site {asked.site_id!r}, which is for "
