@@ -128,6 +128,9 @@ class ReceiptExpected(Event):
     expires_on: dt.date | None = None
     best_before: dt.date | None = None
     reference: Reference | None = Field(default=None, description="Purchase order, work order or return number.")
+    given_back: bool = Field(
+        default=False, description="Material that production took and did not use: a batch that is known already."
+    )
 
 
 class ExpectedReceiptWithdrawn(Event):

@@ -385,10 +385,10 @@ class ReceivingStore:
         await self._db.execute(
             f"""
             INSERT INTO expected_receipt ({", ".join(names)}, heard_at)
-            SELECT *, $18::timestamptz
+            SELECT *, $19::timestamptz
             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::numeric[], $5::text[], $6::text[], $7::date[],
                         $8::text[], $9::text[], $10::text[], $11::date[], $12::date[], $13::date[], $14::text[],
-                        $15::numeric[], $16::text[], $17::text[])
+                        $15::numeric[], $16::text[], $17::text[], $18::boolean[])
             ON CONFLICT (expected_receipt_id) DO UPDATE
             SET {", ".join(f"{name} = excluded.{name}" for name in names[1:])}
             """,

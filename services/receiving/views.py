@@ -72,6 +72,7 @@ class ExpectedReceiptView(BaseModel):
     best_before: dt.date | None
     reference: str | None
     withdrawn_reason: str | None
+    given_back: bool = Field(description="Material that production took and did not use.")
 
 
 class ElementView(BaseModel):

@@ -191,6 +191,7 @@ async def test_a_correction_takes_back_and_says_only_the_difference(at: Running,
         ("COCOA", "CM1", D(50)),
         ("SUGAR", "X", D(1)),
     }
+    assert {event.item_id: event.given_back for event in of(ReceiptExpected, said)} == {"COCOA": False, "SUGAR": True}
     assert [row["status"] for row in (await at.get("/mes/reports")).json()["items"]] == ["replaced", "taken"]
     twice = await send(at, "M-3", corrects="M-1")
     assert twice.json()["code"] == "corrects_replaced"

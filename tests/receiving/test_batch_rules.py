@@ -104,6 +104,12 @@ def test_a_return_of_a_number_that_two_suppliers_use_has_to_name_one() -> None:
     assert meant_batch(Facts("A", Origin.CUSTOMER, supplier_id="S-2"), scope, known) is known[1]
 
 
+def test_what_production_makes_under_a_suppliers_number_contradicts_it_and_what_it_gives_back_does_not() -> None:
+    bought, from_production = Facts("A", Origin.SUPPLIER, supplier_id="S-1"), Facts("A", Origin.PRODUCTION)
+    assert differences(bought, from_production) == ("origin",)
+    assert differences(bought, from_production, given_back=True) == ()
+
+
 def test_a_computed_expiry_follows_its_manufacture_date_and_a_stated_one_does_not() -> None:
     made = Facts("A", Origin.SUPPLIER, manufactured_on=TODAY - dt.timedelta(days=9), expires_on=dt.date(2027, 8, 21))
     terms = {"manufactured_on": TODAY, "expires_on": None, "source": DateSource.ENTERED, "on": TODAY}

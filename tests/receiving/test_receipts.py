@@ -348,6 +348,27 @@ async def test_what_a_customer_returns_is_the_batch_that_left_and_must_be_inspec
     assert (received.origin, received.partner_id, received.batch.supplier_id) == (Origin.CUSTOMER, SHOP, DAIRY)
 
 
+@pytest.mark.parametrize("scope", [UniqueWithin.ITEM, UniqueWithin.ITEM_AND_SUPPLIER])
+async def test_material_that_production_gives_back_is_the_suppliers_batch_it_was(
+    at: Running, scope: UniqueWithin
+) -> None:
+    await at.hear(milk(batch_no_unique_within=scope, revision=2))
+    first = await receive_one(at)
+    back = expectation(origin=Origin.PRODUCTION, partner_id=None, batch_no="WMP2602A", quantity="10", given_back=True)
+    await at.hear(back)
+    at.clock.at = at.clock.at.replace(year=2027)  # too old to be bought, but it was here before
+    wish = {"expected_receipt_id": str(back.expected_receipt_id), "scan": label(), "quantity": "5", "unit": "KGM"}
+    (got,) = (await receive(at, wish))["lines"]
+    assert (got["outcome"], got["batch_id"]) == ("received", first["batch_id"])
+    received = (await at.said())[-1]
+    assert isinstance(received, BatchReceived)
+    assert (received.origin, received.batch.origin, received.batch.supplier_id) == (
+        Origin.PRODUCTION,
+        Origin.SUPPLIER,
+        DAIRY,
+    )
+
+
 async def test_a_receipt_of_another_site_or_of_tomorrow_is_refused_as_a_whole(at: Running) -> None:
     body = {"site_id": "HRB-1", "lines": [line()]}
     headers = {**at.token("operator", sites=["SHA-1"]), "Idempotency-Key": "one"}

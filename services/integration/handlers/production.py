@@ -265,6 +265,7 @@ class _Books:
                 due_on=self.work.now.date(),
                 batch_no=batch_no,
                 reference=report.work_order,
+                given_back=True,
             )
             self._expect(back, "own", known.report_id)
             says.append(back)

@@ -41,28 +41,32 @@ _COMPARED = ("expires_on", "manufactured_on")
 _COMPARED_WHERE_BOTH_KNOW = ("supplier_id", "supplier_batch_no", "best_before")
 
 
-def meant_batch(claimed: Facts, item: Item, known: Sequence[Batch]) -> Batch | Reason | None:
+def meant_batch(
+    claimed: Facts, item: Item, known: Sequence[Batch], *, given_back: bool = False
+) -> Batch | Reason | None:
     """Which of the batches `known` of this item and number a label means; None when it is a new one.
 
-    Where a number is unique per item and supplier, another supplier's batch of the same number is another batch. A
-    customer's return names no supplier: it means the only batch of that number, or somebody has to say which.
+    Where a number is unique per item and supplier, another supplier's batch of the same number is another batch. What a
+    customer returns or production has `given_back` names no supplier: it means the only batch of that number, or
+    somebody has to say which.
     """
+    comes_back = given_back or claimed.origin is Origin.CUSTOMER
     same = [batch for batch in known if batch.facts.batch_no == claimed.batch_no]
     if item.unique_within is UniqueWithin.ITEM_AND_SUPPLIER:
-        if claimed.origin is Origin.CUSTOMER and claimed.supplier_id is None and len(same) > 1:
+        if comes_back and claimed.supplier_id is None and len(same) > 1:
             suppliers = ", ".join(sorted(str(batch.facts.supplier_id) for batch in same))
             return Reason(
                 "which_supplier",
                 f"batch number {claimed.batch_no!r} of item {item.item_id!r} is known from {suppliers}: name the "
                 "supplier",
             )
-        if claimed.origin is not Origin.CUSTOMER or claimed.supplier_id is not None:
+        if not comes_back or claimed.supplier_id is not None:
             same = [batch for batch in same if batch.facts.supplier_id == claimed.supplier_id]
     by_supplier = [batch for batch in same if batch.facts.supplier_id == claimed.supplier_id]
     return next(iter([*by_supplier, *same]), None)
 
 
-def differences(existing: Facts, claimed: Facts) -> tuple[str, ...]:
+def differences(existing: Facts, claimed: Facts, *, given_back: bool = False) -> tuple[str, ...]:
     """Where a label contradicts the batch on record, by field. What the label does not say contradicts nothing.
 
     A date that the record lacks counts: adding it changes when stock may leave, and that is a person's decision.
@@ -75,7 +79,8 @@ def differences(existing: Facts, claimed: Facts) -> tuple[str, ...]:
         if None not in (getattr(claimed, name), getattr(existing, name))
         and getattr(claimed, name) != getattr(existing, name)
     ]
-    if claimed.origin is not Origin.CUSTOMER and claimed.origin is not existing.origin:
+    comes_back = given_back or claimed.origin is Origin.CUSTOMER
+    if not comes_back and claimed.origin is not existing.origin:
         differs.append("origin")
     return tuple(differs)
 

@@ -58,6 +58,11 @@ class Claim:
     notes: tuple[Reason, ...] = ()
     problems: tuple[Reason, ...] = field(default=())
 
+    @property
+    def given_back(self) -> bool:
+        """Whether this is material that production took and did not use."""
+        return self.expected is not None and self.expected.given_back
+
 
 def claim_of(
     typed: TypedLine,

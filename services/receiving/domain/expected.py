@@ -22,7 +22,10 @@ class ExpectedStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """An expected receipt. `quantity` is in `unit`, as announced; `received` in the item's base unit."""
+    """An expected receipt. `quantity` is in `unit`, as announced; `received` in the item's base unit.
+
+    `given_back` is material that production took and did not use.
+    """
 
     expected_receipt_id: UUID
     origin: Origin
@@ -41,6 +44,7 @@ class Expected:
     received: Decimal = Decimal(0)
     status: ExpectedStatus = ExpectedStatus.OPEN
     withdrawn_reason: str | None = None
+    given_back: bool = False
 
 
 def restated(fresh: Expected, before: Expected | None, item: Item | None) -> Expected:

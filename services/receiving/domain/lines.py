@@ -117,7 +117,7 @@ def judge(claim: Claim, item: Item | None, supplier: Partner | None, known: Sequ
         return Refused(tuple(problems))
 
     claimed = claimed_facts(claim, claim.batch_no, terms.on)
-    existing = meant_batch(claimed, item, known)
+    existing = meant_batch(claimed, item, known, given_back=claim.given_back)
     if isinstance(existing, Reason):
         return Refused((*problems, existing))
     claimed = with_computed_expiry(filled(claimed, existing.facts) if existing else claimed, item)
@@ -134,7 +134,7 @@ def judge(claim: Claim, item: Item | None, supplier: Partner | None, known: Sequ
     notes = claim.notes + tuple(
         Reason("short_life_accepted", f"{reason.text}; accepted: {claim.accept_short_life}") for reason in short_life
     )
-    if existing is not None and (differs := differences(existing.facts, claimed)):
+    if existing is not None and (differs := differences(existing.facts, claimed, given_back=claim.given_back)):
         says = "; ".join(
             f"{name} is {getattr(existing.facts, name)} on record, {getattr(claimed, name)} on arrival"
             for name in differs
@@ -214,8 +214,8 @@ def _missing_dates(facts: Facts, item: Item) -> list[Reason]:
 
 
 def _life(claim: Claim, facts: Facts, item: Item, terms: Terms) -> tuple[tuple[Reason, ...], list[Reason]]:
-    """What was too short and is accepted, and what is refused. Returns are judged by inspection, not here."""
-    if facts.expires_on is None or claim.origin is Origin.CUSTOMER:
+    """What was too short and is accepted, and what is refused. What comes back was here before."""
+    if facts.expires_on is None or claim.given_back or claim.origin is Origin.CUSTOMER:
         return (), []
     if has_expired(facts.expires_on, terms.on):
         return (), [Reason("expired", f"expired on {facts.expires_on}: today is {terms.on}")]
