@@ -36,8 +36,10 @@ async def make_shipments(work: Work, commands: Sequence[MakeShipment]) -> Sequen
     """Gather what is picked; what one shipment has the next does not find."""
     store = AllocationStore(work.db)
     orders = {(command.customer_id, command.site_id) for command in commands}
-    await work.lock({share.item_id for share in await store.picked_for(orders)})
-    left = {share.reservation_id: share for share in await store.picked_for(orders)}
+    items = {share.item_id for share in await store.picked_for(orders)}
+    await work.lock(items)
+    # Of an item that was first picked between the two looks the lock is not held: it waits for the next shipment.
+    left = {share.reservation_id: share for share in await store.picked_for(orders) if share.item_id in items}
     made: dict[int, NewShipment] = {}
     for n, command in enumerate(commands):
         lines = [
@@ -82,8 +84,7 @@ async def dispatch_shipments(work: Work, commands: Sequence[DispatchShipment]) -
     await work.lock(await store.items_of_shipments(wanted))
     shipments = await store.lock_shipments(wanted)
     answers: dict[int, Answer] = {}
-    says: dict[UUID, list[ShipmentDispatched]] = {}
-    first: dict[UUID, int] = {}
+    going: dict[UUID, int] = {}
     for n, command in enumerate(commands):
         shipment = shipments.get(command.shipment_id)
         person = work.cause(command).person
@@ -93,20 +94,20 @@ async def dispatch_shipments(work: Work, commands: Sequence[DispatchShipment]) -
             answers[n] = Refusal(
                 403, "wrong_site", f"the shipment is at site {shipment['site_id']!r}, not among {sorted(person.sites)}"
             )
-        elif shipment["dispatched_at"] is not None or command.shipment_id in first:
+        elif shipment["dispatched_at"] is not None or command.shipment_id in going:
             answers[n] = Refusal(409, "already_dispatched", f"shipment {command.shipment_id} was dispatched already")
         else:
-            lines = await store.dispatch([command.shipment_id], work.cause(command).actor or "unknown", work.now)
-            if not lines:
-                answers[n] = Refusal(
-                    409, "nothing_to_dispatch", f"every line of shipment {command.shipment_id} was taken back"
-                )
-                continue
-            first[command.shipment_id] = n
-            says[command.shipment_id] = [_dispatched(line, work.now) for line in lines]
-    views = await _shipment_views(work, [*first])
-    for shipment_id, n in first.items():
-        answers[n] = Answer(views[shipment_id], 200, says[shipment_id])
+            going[command.shipment_id] = n
+    by = {shipment_id: work.cause(commands[n]).actor or "unknown" for shipment_id, n in going.items()}
+    says: dict[UUID, list[ShipmentDispatched]] = {}
+    for line in await store.dispatch(by, work.now) if by else ():
+        says.setdefault(line["shipment_id"], []).append(_dispatched(line, work.now))
+    views = await _shipment_views(work, [*says])
+    for shipment_id, n in going.items():
+        if shipment_id in says:
+            answers[n] = Answer(views[shipment_id], 200, says[shipment_id])
+        else:
+            answers[n] = Refusal(409, "nothing_to_dispatch", f"every line of shipment {shipment_id} was taken back")
     return [answers[n] for n in range(len(commands))]
 
 

@@ -1,7 +1,7 @@
 """Picks and shipments."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from uuid import UUID
 
@@ -171,8 +171,8 @@ class Outbound(Tables):
         )
         return {row["shipment_id"]: row for row in rows}
 
-    async def dispatch(self, shipment_ids: Collection[UUID], by: str, now: dt.datetime) -> list[Record]:
-        """Send what is picked in these shipments to the gate; returns the lines that go.
+    async def dispatch(self, by: Mapping[UUID, str], now: dt.datetime) -> list[Record]:
+        """Send what is picked in these shipments to the gate, each by somebody; returns the lines that go.
 
         A shipment of which nothing is picked any more stays as it is.
         """
@@ -185,13 +185,16 @@ class Outbound(Tables):
               AND shipment.shipment_id = reservation.shipment_id
             RETURNING reservation.*, demand.reference, demand.customer_id, demand.unit, batch.batch_no, shipment.carrier
             """,
-            [*shipment_ids],
+            [*by],
             now,
         )
         await self._db.execute(
-            "UPDATE shipment SET dispatched_at = $2, dispatched_by = $3 WHERE shipment_id = ANY($1::uuid[])",
-            [*{line["shipment_id"] for line in lines}],
+            """
+            UPDATE shipment SET dispatched_at = $3, dispatched_by = sent.by
+            FROM unnest($1::uuid[], $2::text[]) AS sent (shipment_id, by)
+            WHERE shipment.shipment_id = sent.shipment_id
+            """,
+            *columns(((shipment_id, by[shipment_id]) for shipment_id in {line["shipment_id"] for line in lines}), 2),
             now,
-            by,
         )
         return lines
