@@ -250,7 +250,7 @@ async def test_callers_from_every_side_at_once_are_never_promised_the_same_goods
     await all_have(scene, pouch, {"E-901": 120})
 
 
-async def test_a_corrected_report_leads_to_what_was_used_at_its_cost_and_what_was_not_is_expected_back(
+async def test_a_corrected_report_leads_to_what_was_used_at_its_cost_and_what_was_not_comes_back(
     scene: Scene,
 ) -> None:
     raw, bulk = "RM-0078-0853", "BK-0456-1222"
@@ -273,6 +273,10 @@ async def test_a_corrected_report_leads_to_what_was_used_at_its_cost_and_what_wa
     )
     assert (back["batch_no"], Decimal(back["quantity"])) == ("B-901", 100)
     await all_have(scene, raw, {"B-901": 50, "B-902": 50})
+    unused = arrival_of(purchase(scene, "B-0301", "B-901", "100", unit="KGM"), back["expected_receipt_id"])
+    (line,) = await scene.people.receive([unused], site_id="SZ1")
+    assert line["outcome"] == "received", str(line)
+    await all_have(scene, raw, {"B-901": 150, "B-902": 50}, worth=Decimal(9750 + 5000))
     await all_have(scene, bulk, {"CB-901": int(made.quantity)}, worth=100 * Decimal(15000) / 150)
     graph = await scene.world.get("trace", f"/batches/{scene.people.batches[bulk, 'CB-901']}/upstream")
     assert {node["batch_no"] for node in graph["nodes"]} == {"CB-901", "B-902"}
