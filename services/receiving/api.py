@@ -115,7 +115,9 @@ async def scan_label(
     settings = receiving_settings()
     if body.scanner not in settings.scanners:
         raise problem(
-            422, "unknown_scanner", f"scanner profile {body.scanner!r}: {sorted(settings.scanners)} are set up"
+            422,
+            "unknown_scanner",
+            f"scanner profile {body.scanner!r}: {', '.join(sorted(settings.scanners))} are set up",
         )
     now = request.app.state.runtime.clock()
     return await scanned(db, body, settings, sites=_sites(person, body.site_id), now=now)

@@ -46,7 +46,15 @@ class AcceptShortLife(_Kept):
 class ReceiptLine(_Kept):
     """One batch of one item. What is typed counts before the label, the label before what was announced."""
 
-    expected_receipt_id: UUID | None = None
+    expected_receipt_id: UUID | None = Field(
+        default=None,
+        description="Which announced goods these are: `GET /expected-receipts?open=true` lists them. Absent: the only "
+        "open one that fits by item, supplier, site, the batch number that it names, and the quantity still to come "
+        "(the answer says `matched_expectation`); of several, the one with this receipt's `reference`. Where that does "
+        "not decide, the goods are received without one, the answer names those that fit (`several_expectations`), and "
+        "the batch has no cost until somebody states it.",
+        examples=["019c8f6e-2f5b-7a0c-9d1e-6b1f0c2a7e55"],
+    )
     scan: Scan | None = Field(default=None, examples=[_LABEL])
     item_id: Code | None = Field(default=None, examples=["WMP-25"])
     batch_no: str | None = Field(default=None, max_length=80, examples=["WMP2602A"])

@@ -32,7 +32,7 @@ async def correct_dates(work: Work, commands: Sequence[CorrectDates]) -> Sequenc
     await work.lock(batch.item_id for batch in (await store.batches(wanted)).values())
     batches = await store.batches(wanted)
     items = await store.items({batch.item_id for batch in batches.values()})
-    today = receiving_settings().latest_day_at(None, work.now)
+    latest = receiving_settings().latest_day_at(None, work.now, now=work.now)
     changes = Changes()
     answers = []
     for command in commands:
@@ -54,7 +54,7 @@ async def correct_dates(work: Work, commands: Sequence[CorrectDates]) -> Sequenc
             manufactured_on=body.manufactured_on,
             expires_on=body.expires_on,
             source=body.source,
-            on=today,
+            latest=latest,
         )
         if isinstance(facts, Reason):
             answers.append(Refusal(409, facts.code, facts.text))

@@ -31,7 +31,8 @@ async def issue_numbers(work: Work, commands: Sequence[IssueNumbers]) -> Sequenc
         person = work.cause(command).person
         assert person is not None  # noqa: S101  # commands come by HTTP
         if command.item_id not in items:
-            answers.append(Refusal(409, "unknown_item", f"item {command.item_id!r} is not in the catalog"))
+            says = f"item {command.item_id!r} is not in the catalog"
+            answers.append(Refusal(409, "unknown_item", says, field="item_id"))
             continue
         series = (command.item_id, on, command.supplier_id)
         numbers = [number for _ in range(command.count) if (number := free.take(*series, changes, person.subject))]

@@ -90,7 +90,10 @@ async def receipt(db: Pool, receipt_id: UUID) -> ReceiptView | None:
     rows = await db.fetch(
         """
         SELECT line_no, outcome, coalesce(batch.item_id, entered->>'item_id') AS item_id, line.batch_id,
-               line.batch_no, quality, quantity, conflict_id, reasons
+               line.batch_no, quality, quantity, conflict_id, reasons,
+               coalesce((SELECT received.expected_receipt_id FROM received
+                         WHERE (received.receipt_id, received.line_no) = (line.receipt_id, line.line_no)),
+                        (arrival->>'expected_receipt_id')::uuid) AS expected_receipt_id
         FROM receipt_line AS line
         LEFT JOIN batch USING (batch_id)
         LEFT JOIN conflict USING (receipt_id, line_no)

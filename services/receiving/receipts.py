@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from services.receiving.domain.expected import Expected
 from services.receiving.domain.items import Alias, Item
 from services.receiving.domain.labels import Label, read_label
 from services.receiving.domain.lines import Accepted, Conflicting, Outcome, Partner, Refused, Terms, judge, wants_number
+from services.receiving.domain.matching import matched
 from services.receiving.domain.reasons import Reason
 from services.receiving.rows import Arrival, Changes, ConflictRow, DecisionRow, LineRow, ReceiptRow
 from services.receiving.settings import ReceivingSettings, receiving_settings
@@ -50,6 +51,7 @@ class _Dock:
     items: dict[str, Item]
     partners: dict[str, Partner]
     batches: dict[tuple[str, str], list[Batch]]
+    open_ids: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     numbers: FreeNumbers | None = None
 
     def claim(self, line: _Line) -> Claim:
@@ -62,6 +64,21 @@ class _Dock:
             expected,
             partner_id=line.command.partner_id,
             site_id=line.command.site_id,
+        )
+
+    def matched(self, line: _Line, terms: Terms) -> Claim:
+        """As `claim`; a line that names no expected receipt counts for the only one that fits."""
+        claim = self.claim(line)
+        if line.typed.expected_receipt_id is not None or claim.item_id is None:
+            return claim
+        site_id = line.command.site_id
+        return matched(
+            claim,
+            self.items.get(claim.item_id),
+            [self.expected[id_] for id_ in self.open_ids.get((claim.item_id, site_id), ())],
+            site_id=site_id,
+            reference=line.command.reference,
+            over_percent=terms.over_receipt_percent,
         )
 
     def judge(self, claim: Claim, terms: Terms) -> Outcome:
@@ -93,7 +110,12 @@ async def receive_goods(work: Work, commands: Sequence[ReceiveGoods]) -> Sequenc
             continue
         if command.received_at is not None and command.received_at > work.now:
             answers.append(
-                Refusal(422, "received_in_future", f"received at {command.received_at.isoformat()}: it is {work.now}")
+                Refusal(
+                    422,
+                    "received_in_future",
+                    f"received at {command.received_at.isoformat()}: it is {work.now.isoformat()}",
+                    field="received_at",
+                )
             )
             continue
         answers.append(_receive(work, command, mine, dock, changes, settings))
@@ -127,6 +149,15 @@ async def _load(work: Work, store: ReceivingStore, lines: Sequence[_Line]) -> _D
     dock.expected = await store.expected(expectations)
     dock.items = await store.items(item_ids)
     claims = [dock.claim(line) for line in lines]
+    unnamed = {
+        (claim.item_id, line.command.site_id, claim.supplier_id)
+        for line, claim in zip(lines, claims, strict=True)
+        if claim.item_id is not None and line.typed.expected_receipt_id is None
+    }
+    for expected in await store.expected_openly(unnamed):
+        dock.expected.setdefault(expected.expected_receipt_id, expected)
+        ids = dock.open_ids.setdefault((expected.item_id, expected.site_id), [])
+        ids.append(expected.expected_receipt_id)
     dock.partners = await store.partners({claim.supplier_id for claim in claims if claim.supplier_id is not None})
     dock.batches = await store.batches_numbered(
         {(claim.item_id, claim.batch_no) for claim in claims if claim.item_id is not None and claim.batch_no}
@@ -169,7 +200,7 @@ def _receive(
     received_at = command.received_at or work.now
     terms = Terms(
         on=settings.day_at(command.site_id, received_at),
-        latest=settings.latest_day_at(command.site_id, received_at),
+        latest=settings.latest_day_at(command.site_id, received_at, now=work.now),
         may_accept_short_life=bool(person.roles & MAY_ACCEPT_SHORT_LIFE),
         over_receipt_percent=settings.over_receipt_percent,
     )
@@ -177,7 +208,7 @@ def _receive(
     views: list[LineView] = []
     says: list[Announcement] = []
     for line in lines:
-        claim = dock.claim(line)
+        claim = dock.matched(line, terms)
         outcome = dock.judge(claim, terms)
         batch: Batch | None = None
         conflict_id: UUID | None = None
@@ -356,13 +387,19 @@ def _view(line: _Line, claim: Claim, outcome: Outcome, batch: Batch | None, conf
                 batch_no=batch.facts.batch_no if batch else None,
                 quality=outcome.quality,
                 quantity=outcome.quantity,
+                expected_receipt_id=claim.expected.expected_receipt_id if claim.expected else None,
                 reasons=said,
             )
 
 
 def unknown_scanner(name: str, settings: ReceivingSettings) -> Answer:
     """The named scanner profile is not set up."""
-    return Refusal(422, "unknown_scanner", f"scanner profile {name!r}: {sorted(settings.scanners)} are set up")
+    return Refusal(
+        422,
+        "unknown_scanner",
+        f"scanner profile {name!r}: {', '.join(sorted(settings.scanners))} are set up",
+        field="scanner",
+    )
 
 
 def _nothing_received(answer: ReceiptAnswer) -> Answer:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.gs1 import ScannerProfile
 from delivery.settings import read_settings
+from services.receiving.domain.batches import LatestDay
 from services.receiving.domain.numbering import NumberPattern, PatternRefused
 
 BUILT_IN_SCANNERS: Mapping[str, ScannerProfile] = {
@@ -104,13 +105,14 @@ class ReceivingSettings(BaseSettings):
         zone = self._zone(site_id)
         return (moment if zone is None else moment.astimezone(zone)).date()
 
-    def latest_day_at(self, site_id: str | None, moment: dt.datetime) -> dt.date:
+    def latest_day_at(self, site_id: str | None, moment: dt.datetime, *, now: dt.datetime) -> LatestDay:
         """The day that nobody at the site is past: what is later lies in the future there, whatever its time zone.
 
         Without a site, at any of them.
         """
         zone = None if site_id is None else self._zone(site_id)
-        return moment.astimezone(zone or _FURTHEST_EAST).date()
+        day = moment.astimezone(zone or _FURTHEST_EAST).date()
+        return LatestDay(day, None if zone is None else site_id, past=moment < now)
 
     def _zone(self, site_id: str) -> ZoneInfo | None:
         name = self.site_time_zones.get(site_id, self.default_time_zone)

@@ -75,7 +75,7 @@ def _settle(work: Work, command: SettleConflict, desk: _Desk, changes: Changes) 
     if conflict is None:
         return Refusal(404, "unknown_conflict", f"conflict {command.conflict_id} is not known")
     if not person.may_at(conflict.site_id):
-        return Refusal(403, "wrong_site", f"site {conflict.site_id!r} is not among {sorted(person.sites)}")
+        return Refusal(403, "wrong_site", f"site {conflict.site_id!r} is not among {', '.join(sorted(person.sites))}")
     if conflict.decision is not None:
         return Refusal(
             409, "already_settled", f"the conflict was settled as {conflict.decision!r} by {conflict.settled_by!r}"
@@ -197,17 +197,24 @@ def _batch_for(
     else:
         if (number := command.body.batch_no) is None:
             return Refusal(
-                422, "batch_no_missing", "decision 'register_apart' needs `batch_no`, the new batch's number"
+                422,
+                "batch_no_missing",
+                "decision 'register_apart' needs `batch_no`, the new batch's number",
+                field="batch_no",
             )
         facts = set_apart(conflict.claimed, number)
         if _taken(facts, item, desk.numbered.get((conflict.item_id, number), ())) is not None:
             return Refusal(
-                409, "batch_no_taken", f"batch number {number!r} of item {conflict.item_id!r} exists: choose another"
+                409,
+                "batch_no_taken",
+                f"batch number {number!r} of item {conflict.item_id!r} exists: choose another",
+                field="batch_no",
             )
         batch = Batch(new_id(), conflict.item_id, facts)
     if item is not None:
         settings, arrived = receiving_settings(), conflict.arrival.received_at
-        on, latest = settings.day_at(conflict.site_id, arrived), settings.latest_day_at(conflict.site_id, arrived)
+        on = settings.day_at(conflict.site_id, arrived)
+        latest = settings.latest_day_at(conflict.site_id, arrived, now=work.now)
         if (problem := settled_problem(batch.facts, item, on, latest, conflict.arrival.origin)) is not None:
             return Refusal(409, problem.code, problem.text)
     if decision is ConflictDecision.CORRECT_EXISTING:

@@ -110,6 +110,24 @@ class ReceivingStore:
         )
         return {row["expected_receipt_id"]: expected_of(row) for row in rows}
 
+    async def expected_openly(self, where: Collection[tuple[str, str, str | None]]) -> list[Expected]:
+        """What is still expected of each item and site, from each supplier or from nobody in particular; due first.
+
+        Few: what one supplier has yet to bring of one item, or production of its own.
+        """
+        rows = await self._db.fetch(
+            """
+            SELECT DISTINCT expected_receipt.*
+            FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (item_id, site_id, supplier_id)
+            JOIN expected_receipt USING (item_id, site_id)
+            WHERE status IN ('open', 'partly')
+              AND (partner_id IS NULL OR partner_id = asked.supplier_id)
+            ORDER BY due_on, expected_receipt_id
+            """,
+            *columns(where, 3),
+        )
+        return [expected_of(row) for row in rows]
+
     async def aliases(self, gtins: Collection[str]) -> dict[str, tuple[Alias, ...]]:
         """Which items a GTIN names, active ones only where there are any."""
         rows = await self._db.fetch(

@@ -29,6 +29,9 @@ class LineView(BaseModel):
     quality: Quality | None = None
     quantity: Delta | None = None
     conflict_id: UUID | None = None
+    expected_receipt_id: UUID | None = Field(
+        default=None, description="What it counts for: as named, or the only one that fits (`matched_expectation`)."
+    )
     reasons: list[ReasonView] = []
 
 

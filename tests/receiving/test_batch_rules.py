@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from contracts.gs1 import ScannerProfile
 from contracts.integration import UniqueWithin
 from contracts.values import DatePrecision, DateSource, Origin, Quality
-from services.receiving.domain.batches import Batch, Facts, corrected, differences, filled, meant_batch, taken_over
+from services.receiving.domain.batches import (
+    Batch,
+    Facts,
+    LatestDay,
+    corrected,
+    differences,
+    filled,
+    meant_batch,
+    taken_over,
+)
 from services.receiving.domain.claims import TypedLine, claim_of
 from services.receiving.domain.expected import Expected, ExpectedStatus, progress
 from services.receiving.domain.items import Alias, Item
@@ -24,7 +33,7 @@ from services.receiving.domain.reasons import Reason
 TODAY = dt.date(2026, 3, 2)
 MILK = Item("WMP-25", "Milk powder", "KGM", {"BX": Fraction(25)}, shelf_life_days=546)
 DAIRY = Partner("S-1", supplies=True, active=True)
-TERMS = Terms(on=TODAY, latest=TODAY, may_accept_short_life=False, over_receipt_percent=Decimal(10))
+TERMS = Terms(on=TODAY, latest=LatestDay(TODAY, "HRB-1"), may_accept_short_life=False, over_receipt_percent=Decimal(10))
 
 DATES = st.dates(min_value=dt.date(2026, 1, 1), max_value=dt.date(2026, 1, 4))
 FACTS = st.builds(
@@ -112,7 +121,7 @@ def test_what_production_makes_under_a_suppliers_number_contradicts_it_and_what_
 
 def test_a_computed_expiry_follows_its_manufacture_date_and_a_stated_one_does_not() -> None:
     made = Facts("A", Origin.SUPPLIER, manufactured_on=TODAY - dt.timedelta(days=9), expires_on=dt.date(2027, 8, 21))
-    terms = {"manufactured_on": TODAY, "expires_on": None, "source": DateSource.ENTERED, "on": TODAY}
+    terms = {"manufactured_on": TODAY, "expires_on": None, "source": DateSource.ENTERED, "latest": TERMS.latest}
     stated = corrected(replace(made, expiry_source=DateSource.LABEL), MILK, **terms)  # type: ignore[arg-type]
     computed = corrected(replace(made, expiry_source=DateSource.COMPUTED), MILK, **terms)  # type: ignore[arg-type]
     assert isinstance(stated, Facts)

@@ -403,7 +403,7 @@ async def test_callers_that_come_together_each_get_their_own_answer_about_one_ba
 
 
 async def test_a_scan_names_item_batch_and_what_is_expected(at: Running) -> None:
-    expected = expectation(site_id="HRB-1")
+    expected = expectation(site_id="HRB-1", quantity="500")
     await at.hear(expected, expectation(site_id="SHA-1"))
     first = await receive_one(at)
     answer = await at.post("/scans", {"scan": label(expires="270920"), "site_id": "HRB-1"}, role="operator")

@@ -37,6 +37,26 @@ class Batch:
     facts: Facts
 
 
+@dataclass(frozen=True, slots=True)
+class LatestDay:
+    """The day that nobody at a site is past. `site_id` None: its time zone is not known, so nobody on Earth.
+
+    `past`: the day of an earlier moment, not of now.
+    """
+
+    day: dt.date
+    site_id: str | None
+    past: bool = False
+
+    def later(self, day: dt.date) -> str:
+        """What is wrong with a day after it."""
+        today = "the day of receipt" if self.past else "today"
+        if self.site_id is not None:
+            return f"{day} is later than {today} at site {self.site_id!r}, {self.day}"
+        known = "was the latest date on Earth then" if self.past else "is the latest date on Earth now"
+        return f"{day} is later than {today} anywhere ({self.day} {known})"
+
+
 _COMPARED = ("expires_on", "manufactured_on")
 _COMPARED_WHERE_BOTH_KNOW = ("supplier_id", "supplier_batch_no", "best_before")
 
@@ -129,12 +149,12 @@ def with_computed_expiry(facts: Facts, item: Item) -> Facts:
     )
 
 
-def date_problems(facts: Facts, latest: dt.date) -> list[Reason]:
+def date_problems(facts: Facts, latest: LatestDay) -> list[Reason]:
     """Dates that cannot be, where no day is later than `latest` yet."""
     reasons = []
     made, expires = facts.manufactured_on, facts.expires_on
-    if made is not None and made > latest:
-        reasons.append(Reason("manufactured_in_future", f"manufactured on {made}: today is {latest}"))
+    if made is not None and made > latest.day:
+        reasons.append(Reason("manufactured_in_future", f"manufacture date {latest.later(made)}"))
     if made is not None and expires is not None and expires < made:
         reasons.append(Reason("expires_before_manufacture", f"expires on {expires}, manufactured on {made}"))
     return reasons
@@ -147,7 +167,7 @@ def corrected(
     manufactured_on: dt.date | None,
     expires_on: dt.date | None,
     source: DateSource,
-    on: dt.date,
+    latest: LatestDay,
 ) -> Facts | Reason:
     """`facts` with other dates, or why that cannot be. A computed expiry follows its manufacture date."""
     after = facts if manufactured_on is None else replace(facts, manufactured_on=manufactured_on)
@@ -155,7 +175,7 @@ def corrected(
         after = replace(after, expires_on=expires_on, expiry_precision=DatePrecision.DAY, expiry_source=source)
     elif manufactured_on is not None and facts.expiry_source is DateSource.COMPUTED and item is not None:
         after = with_computed_expiry(replace(after, expires_on=None), item)
-    if problems := date_problems(after, on):
+    if problems := date_problems(after, latest):
         return problems[0]
     if after == facts:
         return Reason(

@@ -10,6 +10,7 @@ from contracts.values import Origin, Quality
 from services.receiving.domain.batches import (
     Batch,
     Facts,
+    LatestDay,
     date_problems,
     differences,
     filled,
@@ -40,7 +41,7 @@ class Terms:
     """
 
     on: dt.date
-    latest: dt.date
+    latest: LatestDay
     may_accept_short_life: bool
     over_receipt_percent: Decimal
 
@@ -227,7 +228,7 @@ def _life(claim: Claim, facts: Facts, item: Item, terms: Terms) -> tuple[tuple[R
     return tuple(short), []
 
 
-def settled_problem(facts: Facts, item: Item, on: dt.date, latest: dt.date, origin: Origin) -> Reason | None:
+def settled_problem(facts: Facts, item: Item, on: dt.date, latest: LatestDay, origin: Origin) -> Reason | None:
     """Why a conflict may not be settled with these facts, if it may not."""
     if problems := [*_missing_dates(facts, item), *date_problems(facts, latest)]:
         return problems[0]
