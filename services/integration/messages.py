@@ -11,7 +11,16 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from contracts.integration import GenealogyMode
@@ -292,11 +301,46 @@ class DemandMessage(_Said):
 class AcknowledgementBody(_Said):
     """What the ERP did with a posting: its document, or why it was rejected."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"accepted": {"const": True}}},
+            "then": {"properties": {"erp_document": {"type": "string"}}, "required": ["erp_document"]},
+            "else": {
+                "anyOf": [
+                    {"properties": {"code": {"type": "string"}}, "required": ["code"]},
+                    {"properties": {"text": {"type": "string"}}, "required": ["text"]},
+                ]
+            },
+        }
+    )
+
     accepted: bool
-    erp_document: Name | None = Field(default=None, examples=["5000012345"])
+    erp_document: Name | None = Field(
+        default=None,
+        validate_default=True,
+        description="The document it was booked with; needed when accepted.",
+        examples=["5000012345"],
+    )
     erp_year: int | None = Field(default=None, ge=1900, le=9999, examples=[2026])
-    code: Name | None = Field(default=None, examples=["M7-021"])
-    text: Words | None = Field(default=None, examples=["Period 02/2026 is closed"])
+    code: Name | None = Field(
+        default=None, description="Why it was rejected; this or `text` is needed then.", examples=["M7-021"]
+    )
+    text: Words | None = Field(default=None, validate_default=True, examples=["Period 02/2026 is closed"])
+
+    @field_validator("erp_document")
+    @classmethod
+    def _booked_somewhere(cls, document: str | None, info: ValidationInfo) -> str | None:
+        if document is None and info.data.get("accepted") is True:
+            raise ValueError("an accepted posting needs the document that it was booked with")
+        return document
+
+    @field_validator("text")
+    @classmethod
+    def _rejected_for_a_reason(cls, text: str | None, info: ValidationInfo) -> str | None:
+        # A code that is no code has its own error.
+        if text is None and info.data.get("accepted") is False and info.data.get("code", "") is None:
+            raise ValueError("a rejected posting needs a reason: `code` or `text`")
+        return text
 
 
 class AcknowledgementMessage(AcknowledgementBody):

@@ -157,6 +157,8 @@ async def test_a_return_has_no_cost_of_its_own_and_a_supplier_is_no_customer(at:
     assert costly.json()["code"] == "cost_of_return"
     wrong = await at.post("/expected-receipts", {**body, "partner_id": "S-1"}, role="integrator")
     assert (wrong.status_code, wrong.json()["code"]) == (422, "wrong_role_of_partner")
+    assert wrong.json()["detail"] == "partner_id: partner 'S-1' is a supplier, not a customer"
+    assert [each["field"] for each in wrong.json()["fields"]] == ["partner_id"]
     assert (await at.post("/expected-receipts", body, role="integrator")).status_code == 201
     unit = await at.post("/expected-receipts", {**body, "unit": "PF"}, role="integrator")
     assert "BX, KGM" in unit.json()["detail"]
@@ -189,3 +191,33 @@ async def test_a_character_that_no_label_shows_is_refused(at: Running) -> None:
     found = (await post_list(at, "/items/import", "item_id,name,base_unit\nMILK,Mi\x00lk,KGM\nTEA,Tea,KGM\n")).json()
     assert (found["accepted"], found["rows"][0]["limit"]) == (1, "no control characters")
     assert (await at.put("/items/SALT", item(name="Sa\x00lt"), role="integrator")).status_code == 422
+
+
+async def test_what_is_expected_is_answered_as_it_is_read_with_its_cost(at: Running) -> None:
+    await set_up(at, "MILK")
+    body = {
+        "origin": "supplier",
+        "item_id": "MILK",
+        "quantity": "4",
+        "unit": "BX",
+        "site_id": "HRB-1",
+        "due_on": "2026-03-02",
+        "partner_id": "S-1",
+        "unit_cost": "850.00",
+        "currency": "CNY",
+    }
+    said = await at.post("/expected-receipts", body, role="integrator")
+    assert (said.status_code, said.json()["unit_cost"], said.json()["currency"]) == (201, "850.00", "CNY")
+    assert (said.json()["quantity"], said.json()["entered_quantity"], said.json()["entered_unit"]) == ("100", "4", "BX")
+    assert said.json() == (await at.get(f"/expected-receipts/{said.json()['expected_receipt_id']}")).json()
+
+
+async def test_a_wrong_check_digit_names_its_gtin_and_where_it_stands(at: Running) -> None:
+    body = {"name": "Milk", "base_unit": "KGM", "gtins": [{"gtin": gtin, "unit": "KGM"} for gtin in (GOOD, BAD)]}
+    answer = await at.put("/items/MILK", body, role="integrator")
+    assert (answer.status_code, answer.json()["code"]) == (422, "check_digit")
+    assert answer.json()["detail"] == f"gtins[1].gtin: GTIN '{BAD}' ends in 3: its check digit is 2"
+    assert [each["field"] for each in answer.json()["fields"]] == ["gtins[1].gtin"]
+
+
+GOOD, BAD = "16901234567899", "06901234567893"

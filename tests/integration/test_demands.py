@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import jsonschema_rs
 import pytest
 
 from contracts.integration import CostPosted, DemandRaised, DemandWithdrawn
 from delivery import NeverWorks
 from services.integration.app import service
+from services.integration.schemas import schema_texts
 from tests.integration.speaking import Warehouse, receive, set_up
 from tests.service_harness import Running, running
+
+ACKNOWLEDGEMENT = jsonschema_rs.validator_for(json.loads(schema_texts()["erp.acknowledgements.v1.json"]))
 
 
 @pytest.fixture
@@ -134,8 +138,50 @@ async def test_an_answer_to_no_posting_is_parked(at: Running) -> None:
     nobody = "018f0000-0000-7000-8000-000000000000"
     with pytest.raises(NeverWorks, match="there is no posting"):
         await at.hear_foreign(
-            "erp.acknowledgements.v1", json.dumps({"posting_id": nobody, "accepted": True}).encode(), key=nobody
+            "erp.acknowledgements.v1",
+            json.dumps({"posting_id": nobody, "accepted": False, "text": "Unknown"}).encode(),
+            key=nobody,
         )
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "why"),
+    [
+        ({"accepted": True}, "erp_document", "an accepted posting needs the document that it was booked with"),
+        ({"accepted": True, "code": "S-0"}, "erp_document", "an accepted posting needs the document"),
+        ({"accepted": False}, "text", "a rejected posting needs a reason: `code` or `text`"),
+        ({"accepted": False, "erp_document": "5000012345"}, "text", "a rejected posting needs a reason"),
+    ],
+)
+async def test_an_answer_without_document_or_reason_is_no_answer(
+    at: Running, said: dict[str, Any], field: str, why: str
+) -> None:
+    await receive(at, Warehouse(), "MILK", "A", "10", "1")
+    posting = next(event for event in await at.said() if isinstance(event, CostPosted))
+    refused = await at.post(f"/postings/{posting.posting_id}/acknowledgement", said, role="integrator")
+    assert (refused.status_code, [each["field"] for each in refused.json()["fields"]]) == (422, [field])
+    assert why in refused.json()["detail"]
+    message = json.dumps({"posting_id": str(posting.posting_id), **said}).encode()
+    with pytest.raises(NeverWorks, match=f"{field}: {why}"):
+        await at.hear_foreign("erp.acknowledgements.v1", message, key=str(posting.posting_id))
+    assert not ACKNOWLEDGEMENT.is_valid(json.loads(message))
+    assert (await at.get("/postings", status="in_flight")).json()["items"] != []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"accepted": True, "erp_document": "5000012345"},
+        {"accepted": False, "code": "M7-021"},
+        {"accepted": False, "text": "Period 02/2026 is closed"},
+    ],
+)
+async def test_a_document_or_any_reason_is_enough(at: Running, said: dict[str, Any]) -> None:
+    await receive(at, Warehouse(), "MILK", "A", "10", "1")
+    posting = next(event for event in await at.said() if isinstance(event, CostPosted))
+    path = f"/postings/{posting.posting_id}/acknowledgement"
+    assert (await at.post(path, said, role="integrator")).status_code == 200
+    assert ACKNOWLEDGEMENT.is_valid({"posting_id": str(posting.posting_id), **said})
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,10 @@ async def show_posting(posting_id: UUID, db: Annotated[Pool, Depends(reading)]) 
 async def acknowledge(
     posting_id: UUID, body: AcknowledgementBody, at: Annotated[Desk, Depends(desk(*WRITERS))]
 ) -> Response:
-    """As on topic `erp.acknowledgements.v1`. The first answer counts; another one is kept and flagged (409)."""
+    """As on topic `erp.acknowledgements.v1`: accepted with its document, or rejected with a code or text.
+
+    The first answer counts; another one is kept and flagged (409).
+    """
     return await at.do(Acknowledge(posting_id, body), keys=[f"posting/{posting_id}"])
 
 

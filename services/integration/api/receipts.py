@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts.integration import ExpectedReceiptWithdrawn, ReceiptExpected
+from contracts.integration import ExpectedReceiptWithdrawn
 from contracts.values import BatchNo, Code, Currency, Origin, Quantity, Unit
 from delivery import Desk, Page, Pool, desk, problem_responses, reading, requires
 from services.integration import queries
@@ -73,12 +73,12 @@ class Reason(BaseModel):
 @router.post(
     "/expected-receipts",
     status_code=201,
-    response_model=ReceiptExpected,
+    response_model=queries.ExpectedReceiptView,
     responses=problem_responses(401, 403, 409, 422),
     summary="Expect goods",
 )
 async def expect(body: ExpectedBody, at: Annotated[Desk, Depends(desk(*WRITERS))]) -> Response:
-    """Receiving is told in base units; the cost stays here until the goods are valued."""
+    """As `GET` shows it from now on. Receiving is told in base units; the cost stays here until goods are valued."""
     at.person.require_site(body.site_id)
     command = ExpectReceipt(**{**dict(body), "origin": Origin(body.origin)})
     return await at.do(command, keys=[body.item_id])

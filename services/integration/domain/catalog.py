@@ -70,20 +70,21 @@ def _item_problem(wanted: ItemDefined, gtin_owners: Mapping[str, str]) -> Refuse
         return Refused("unit_twice", f"unit {min(twice)!r} is listed twice: one factor each", "units")
     known = {*units, wanted.base_unit}
     seen: set[str] = set()
-    for alias in wanted.gtins:
+    for place, alias in enumerate(wanted.gtins):
+        where = f"gtins[{place}].gtin"
         if problem := check_digit_problem(alias.gtin, "GTIN"):
-            return Refused("check_digit", problem, "gtins")
+            return Refused("check_digit", problem, where)
         if alias.gtin in seen:
-            return Refused("gtin_twice", f"GTIN {alias.gtin!r} is listed twice: it names one unit", "gtins")
+            return Refused("gtin_twice", f"GTIN {alias.gtin!r} is listed twice: it names one unit", where)
         if alias.unit not in known:
             return Refused(
-                "unknown_unit", f"GTIN {alias.gtin!r} names unit {alias.unit!r}: known are {sorted(known)}", "gtins"
+                "unknown_unit",
+                f"GTIN {alias.gtin!r} names unit {alias.unit!r}: known are {', '.join(sorted(known))}",
+                f"gtins[{place}].unit",
             )
         owner = gtin_owners.get(alias.gtin)
         if owner is not None and owner != wanted.item_id:
-            return Refused(
-                "gtin_taken", f"GTIN {alias.gtin!r} already names item {owner!r}: it names one item", "gtins"
-            )
+            return Refused("gtin_taken", f"GTIN {alias.gtin!r} already names item {owner!r}: it names one item", where)
         seen.add(alias.gtin)
     return None
 

@@ -93,7 +93,8 @@ def understand(report: Report, items: Mapping[str, MadeItem]) -> Made | Refused:
     if report.gtin is not None and report.gtin not in made.gtins:
         return Refused(
             "wrong_gtin",
-            f"GTIN {report.gtin!r} does not name item {report.item_id!r}: it has {sorted(made.gtins) or 'none'}",
+            f"GTIN {report.gtin!r} does not name item {report.item_id!r}: "
+            f"it has {', '.join(sorted(made.gtins)) or 'none'}",
             "producedLot.gtin",
         )
     quantity = made.units.to_base(report.quantity, report.unit)

@@ -181,10 +181,9 @@ def _import_answer(command: Import[Definition], decisions: Sequence[Decision]) -
                     )
                 )
             case Refused():
+                column = decision.field and decision.field.partition("[")[0]  # of `gtins[0].gtin`, the list's cell
                 results.append(
-                    RowResult(
-                        line=row.line, name=row.name, result="refused", column=decision.field, limit=decision.detail
-                    )
+                    RowResult(line=row.line, name=row.name, result="refused", column=column, limit=decision.detail)
                 )
             case Unchanged():
                 results.append(RowResult(line=row.line, name=row.name, result="unchanged"))

@@ -53,7 +53,7 @@ def _want(
     work: Work, message: DemandMessage, item: ItemDefined | None, customer: PartnerDefined | None
 ) -> WantedLine | Refused:
     refused = item_problem(message.item_id, item)
-    refused = refused or partner_problem(message.customer_id, customer, PartnerRole.CUSTOMER)
+    refused = refused or partner_problem(message.customer_id, customer, PartnerRole.CUSTOMER, "customer_id")
     if refused is not None or item is None:
         return refused or Refused("unknown_item", message.item_id)
     quantity = Units.of(item).to_base(message.quantity, message.unit)
@@ -158,10 +158,15 @@ def explain(error: ValidationError) -> str:
     """The first fields that are wrong, each with its value and limit."""
     found = error.errors(include_url=False)[:5]
     return "; ".join(
-        f"{'.'.join(str(part) for part in each['loc']) or 'body'}: {each['msg']}"
-        + ("" if each["type"] == "missing" else f", got {str(each['input'])[:80]!r}")
+        f"{'.'.join(str(part) for part in each['loc']) or 'body'}: {each['msg'].removeprefix('Value error, ')}"
+        + _got(each["input"])
         for each in found
     )
+
+
+def _got(value: object) -> str:
+    """The value that was wrong; nothing where it was missing or is a whole list or object, which is kept anyway."""
+    return "" if value is None or isinstance(value, dict | list | tuple) else f", got {str(value)[:80]!r}"
 
 
 @does(WithdrawDemand)

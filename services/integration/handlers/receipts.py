@@ -14,6 +14,7 @@ from services.integration.domain.refused import Refused
 from services.integration.domain.units import Units
 from services.integration.domain.valuation import LARGEST_VALUE, rounded
 from services.integration.handlers.refusals import refusal
+from services.integration.queries import ExpectedReceiptView
 from services.integration.settings import company_currency
 from services.integration.store.catalog import CatalogStore
 from services.integration.store.receipts import Expectation, ReceiptStore
@@ -48,16 +49,17 @@ class WithdrawExpected:
     reason: str
 
 
-def partner_problem(partner_id: str, partner: PartnerDefined | None, role: PartnerRole) -> Refused | None:
-    """Why a partner cannot be the supplier or customer of something."""
-    field = "partner_id" if role is PartnerRole.SUPPLIER else "customer_id"
+def partner_problem(partner_id: str, partner: PartnerDefined | None, role: PartnerRole, field: str) -> Refused | None:
+    """Why a partner cannot be the supplier or customer of something; `field` is where it is named."""
     if partner is None:
         return Refused(
             "unknown_partner", f"partner {partner_id!r} is not defined: PUT /partners/{partner_id} first", field
         )
     if role not in partner.roles:
         return Refused(
-            "wrong_role_of_partner", f"partner {partner_id!r} is {sorted(partner.roles)}, {role.value} is needed", field
+            "wrong_role_of_partner",
+            f"partner {partner_id!r} is a {' and a '.join(sorted(partner.roles))}, not a {role.value}",
+            field,
         )
     return None if partner.active else Refused("inactive_partner", f"partner {partner_id!r} is not active", field)
 
@@ -71,7 +73,9 @@ def item_problem(item_id: str, item: ItemDefined | None) -> Refused | None:
 
 def _expect(command: ExpectReceipt, item: ItemDefined | None, partner: PartnerDefined | None) -> Expectation | Refused:
     role = PartnerRole.CUSTOMER if command.origin is Origin.CUSTOMER else PartnerRole.SUPPLIER
-    if refused := item_problem(command.item_id, item) or partner_problem(command.partner_id, partner, role):
+    if refused := item_problem(command.item_id, item) or partner_problem(
+        command.partner_id, partner, role, "partner_id"
+    ):
         return refused
     if refused := _dates_problem(command) or _cost_problem(command):
         return refused
@@ -161,7 +165,27 @@ async def expect_receipts(work: Work, commands: Sequence[ExpectReceipt]) -> Sequ
     partners = await catalog.partners(command.partner_id for command in commands)
     decisions = [_expect(each, items.get(each.item_id), partners.get(each.partner_id)) for each in commands]
     await ReceiptStore(work.db).expect([each for each in decisions if isinstance(each, Expectation)], work.now)
-    return [refusal(each) if isinstance(each, Refused) else Answer(each.event, 201, [each.event]) for each in decisions]
+    return [
+        refusal(each) if isinstance(each, Refused) else Answer(_expected_now(each, work.now), 201, [each.event])
+        for each in decisions
+    ]
+
+
+def _expected_now(expectation: Expectation, now: dt.datetime) -> ExpectedReceiptView:
+    """What is expected since now, as reading it answers."""
+    return ExpectedReceiptView(
+        **expectation.event.model_dump(include=set(ExpectedReceiptView.model_fields)),
+        entered_quantity=expectation.entered_quantity,
+        entered_unit=expectation.entered_unit,
+        received=Decimal(0),
+        report_id=expectation.report_id,
+        cost_basis=expectation.cost_basis,
+        unit_cost=expectation.unit_cost,
+        currency=expectation.currency,
+        status="open",
+        expected_at=now,
+        withdrawn_why=None,
+    )
 
 
 @does(WithdrawExpected)

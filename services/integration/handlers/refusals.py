@@ -24,4 +24,4 @@ CONFLICTS = frozenset(
 def refusal(refused: Refused) -> Answer:
     """409 for a conflict with what is known, 422 for a message that breaks a rule by itself."""
     where = f"{refused.field}: " if refused.field else ""
-    return Refusal(409 if refused.code in CONFLICTS else 422, refused.code, where + refused.detail)
+    return Refusal(409 if refused.code in CONFLICTS else 422, refused.code, where + refused.detail, field=refused.field)

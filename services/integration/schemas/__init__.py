@@ -24,6 +24,11 @@ MESSAGES: dict[str, type[BaseModel]] = {
 class _TextOnly(GenerateJsonSchema):
     """Decimals are sent as text: the schema does not offer a number, which would lose digits on its way."""
 
+    def generate_inner(self, schema: Any) -> JsonSchemaValue:
+        """A decimal is its text with its limits, whatever looks at the text before it is one."""
+        inner = schema["schema"] if schema["type"] == "function-before" else schema
+        return self.decimal_schema(inner) if inner["type"] == "decimal" else super().generate_inner(schema)
+
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
         """Text within its digits; a bound is what the text may not look like."""
         places = schema["decimal_places"]
