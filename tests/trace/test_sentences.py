@@ -8,7 +8,9 @@ import pytest
 
 import contracts
 from contracts.event import Event
+from contracts.inventory import MovementReason
 from contracts.topics import EVENTS, TOPICS
+from contracts.values import Quality
 from services.trace.domain.names import item_subject, name_id, partner_subject
 from services.trace.domain.sentences import detail_of, lines_of, sentence_of
 from services.trace.handlers import HEARD
@@ -69,6 +71,26 @@ def test_a_movement_is_told_with_both_its_places() -> None:
     assert sentence_of(moved("MIX", "M1", "2.50", bin_("A-1"), customer("C-1"))) == (
         "2.5 KGM transferred from HRB-1/A-1 (released) to customer C-1"
     )
+
+
+def test_why_goods_were_rejected_is_told_of_the_rejected_goods_only() -> None:
+    told = [
+        sentence_of(
+            moved(
+                "MIX", "M1", quantity, bin_("DOCK", Quality.PENDING), bin_("DOCK", to), reason, reason_text="Moisture"
+            )
+        )
+        for quantity, to, reason in (
+            ("60", Quality.RELEASED, MovementReason.INSPECTION),
+            ("2", Quality.REJECTED, MovementReason.INSPECTION),
+            ("1", Quality.RELEASED, MovementReason.STATUS_CHANGE),
+        )
+    ]
+    assert told == [
+        "60 KGM changed by inspection from HRB-1/DOCK (pending) to HRB-1/DOCK (released)",
+        "2 KGM changed by inspection from HRB-1/DOCK (pending) to HRB-1/DOCK (rejected): Moisture",
+        "1 KGM changed in status from HRB-1/DOCK (pending) to HRB-1/DOCK (released): Moisture",
+    ]
 
 
 def test_production_is_told_under_the_name_of_what_was_made() -> None:

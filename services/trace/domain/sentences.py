@@ -9,7 +9,7 @@ from uuid import UUID
 
 from contracts import allocation, integration, inventory, receiving, trace
 from contracts.event import Event
-from contracts.values import BatchFacts, Place, PlaceKind
+from contracts.values import BatchFacts, Place, PlaceKind, Quality
 from services.trace.domain.custody import plain
 from services.trace.domain.names import item_subject, name_id, partner_subject
 
@@ -300,12 +300,15 @@ _MOVED: Mapping[inventory.MovementReason, str] = {
 
 @_says(inventory.StockMoved)
 def _(event: inventory.StockMoved) -> Lines:
+    inspected = event.reason is inventory.MovementReason.INSPECTION
+    # One inspection moves what it released and what it rejected; its reason is why goods were rejected.
+    told = not inspected or event.to_place.quality is Quality.REJECTED
     return (
         Line(
             event.batch_id,
             event.effective_at,
             f"{_much(event.quantity, event.unit)} {_MOVED[event.reason]} from {_place(event.from_place)} "
-            f"to {_place(event.to_place)}{_why(event.reason_text)}",
+            f"to {_place(event.to_place)}{_why(event.reason_text if told else None)}",
         ),
     )
 
