@@ -104,6 +104,7 @@ class _Tellers:
                 409,
                 "more_than_promised",
                 f"quantity {quantity:f} {pick.unit}: {pick.quantity:f} at most are promised to pick {pick.pick_id}",
+                field="quantity",
             )
             return
         rest_id = None

@@ -113,6 +113,22 @@ class Adjust(_Body):
 class ChangeStatus(_Body):
     """Change what is said of the quality of goods where they stand."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "batch_id": _BATCH,
+                    "site_id": "SH1",
+                    "location_id": "A-01-2",
+                    "quantity": "4",
+                    "from_quality": "released",
+                    "to_quality": "rejected",
+                    "reason": "two cartons were crushed by a forklift",
+                }
+            ]
+        }
+    )
+
     batch_id: UUID
     site_id: Code
     location_id: Code
@@ -130,6 +146,14 @@ class ChangeStatus(_Body):
 
 class Reverse(_Body):
     """Undo a movement by its reversal; the ledger keeps both."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"movement_id": "01890a5d-ac96-774b-bcce-b302099a8058", "reason": "booked on the wrong pallet"}
+            ]
+        }
+    )
 
     movement_id: UUID
     reason: Reason
@@ -304,14 +328,15 @@ def _decide(floor: _Floor, command: Command) -> Answer:
 
 
 def _unknown_batch(batch_id: UUID) -> Answer:
-    return Refusal(404, "unknown_batch", f"batch {batch_id} was never received here")
+    return Refusal(404, "unknown_batch", f"batch {batch_id} was never received here", field="batch_id")
 
 
-def _not_there(batch: Batch, wanted: Decimal, there: Decimal, spot: Spot) -> Answer:
+def _not_there(batch: Batch, wanted: Decimal, there: Decimal, spot: Spot, *, field: str | None = "quantity") -> Answer:
     return Refusal(
         409,
         "not_there",
         f"batch {batch.facts.batch_no!r}: {exact(wanted)} {batch.unit} wanted, {exact(there)} {batch.unit} are {spot}",
+        field=field,
     )
 
 
@@ -355,15 +380,21 @@ def _against_scan(floor: _Floor, batch: Batch, scan: str | None) -> Answer | Non
     try:
         read = parse(scan, associations=False)
     except Gs1Error as error:
-        return Refusal(409, "unreadable_scan", f"the scan cannot be read: {error}"[:400])
+        return Refusal(409, "unreadable_scan", f"the scan cannot be read: {error}"[:400], field="scan")
     gtins = floor.gtins.get(batch.item_id)
     if read.gtin is not None and gtins and read.gtin not in gtins:
         return Refusal(
-            409, "wrong_item", f"the scan says GTIN {read.gtin}; item {batch.item_id!r} has {', '.join(sorted(gtins))}"
+            409,
+            "wrong_item",
+            f"the scan says GTIN {read.gtin}; item {batch.item_id!r} has {', '.join(sorted(gtins))}",
+            field="scan",
         )
     if read.batch_no is not None and read.batch_no != batch.facts.batch_no:
         return Refusal(
-            409, "wrong_batch", f"the scan says batch {read.batch_no!r}; batch {batch.facts.batch_no!r} was to be moved"
+            409,
+            "wrong_batch",
+            f"the scan says batch {read.batch_no!r}; batch {batch.facts.batch_no!r} was to be moved",
+            field="scan",
         )
     return None
 
@@ -371,10 +402,15 @@ def _against_scan(floor: _Floor, batch: Batch, scan: str | None) -> Answer | Non
 def _against_time(floor: _Floor, batch: Batch, effective_at: dt.datetime, spots: Sequence[Spot]) -> Answer | None:
     """Why a movement may not be dated so."""
     if effective_at.tzinfo is None:
-        return Refusal(422, "no_offset", f"effective_at {effective_at.isoformat()} has no offset from UTC")
+        return Refusal(
+            422, "no_offset", f"effective_at {effective_at.isoformat()} has no offset from UTC", field="effective_at"
+        )
     if effective_at > floor.books.now:
         return Refusal(
-            409, "in_the_future", f"effective_at {effective_at.isoformat()} is after now, {floor.books.now.isoformat()}"
+            409,
+            "in_the_future",
+            f"effective_at {effective_at.isoformat()} is after now, {floor.books.now.isoformat()}",
+            field="effective_at",
         )
     for counted in floor.counts:
         if counted.batch_id == batch.batch_id and counted.spot in spots and counted.at > effective_at:
@@ -383,6 +419,7 @@ def _against_time(floor: _Floor, batch: Batch, effective_at: dt.datetime, spots:
                 "counted_since",
                 f"batch {batch.facts.batch_no!r} was counted {counted.spot} at {counted.at.isoformat()}, "
                 f"after {effective_at.isoformat()}: what happened before is in that count",
+                field="effective_at",
             )
     return None
 
@@ -391,11 +428,19 @@ def _against_place(floor: _Floor, batch: Batch, command: PutAway, source: Spot, 
     """Why these goods may not go there: what there is, then holds, then the rules of the location."""
     books = floor.books
     if command.from_location_id == command.to_location_id:
-        return Refusal(409, PlaceCode.SAME_LOCATION, f"the goods stand at {command.to_location_id!r} already")
+        return Refusal(
+            409,
+            PlaceCode.SAME_LOCATION,
+            f"the goods stand at {command.to_location_id!r} already",
+            field="to_location_id",
+        )
     place = floor.locations.get((command.site_id, command.to_location_id))
     if place is None:
         return Refusal(
-            409, PlaceCode.UNKNOWN_LOCATION, f"site {command.site_id!r} has no location {command.to_location_id!r}"
+            409,
+            PlaceCode.UNKNOWN_LOCATION,
+            f"site {command.site_id!r} has no location {command.to_location_id!r}",
+            field="to_location_id",
         )
     there = books.stock.there(batch.batch_id, source)
     if there < command.quantity:
@@ -423,7 +468,7 @@ def _against_place(floor: _Floor, batch: Batch, command: PutAway, source: Spot, 
         floor.climates.get(batch.item_id),
     )
     against = objection(goods, place.as_found_by(goods))
-    return None if against is None else Refusal(409, against.code, against.text)
+    return None if against is None else Refusal(409, against.code, against.text, field="to_location_id")
 
 
 # Corrections
@@ -439,11 +484,15 @@ def _adjust(floor: _Floor, command: Adjust) -> Answer:
             409,
             "wrong_item",
             f"batch {batch.facts.batch_no!r} is of item {batch.item_id!r}, not of {command.item_id!r}",
+            field="item_id",
         )
     spot = Spot(command.site_id, command.location_id, command.quality)
     if (command.site_id, command.location_id) not in books.purposes:
         return Refusal(
-            409, PlaceCode.UNKNOWN_LOCATION, f"site {command.site_id!r} has no location {command.location_id!r}"
+            409,
+            PlaceCode.UNKNOWN_LOCATION,
+            f"site {command.site_id!r} has no location {command.location_id!r}",
+            field="location_id",
         )
     booked = books.stock.there(batch.batch_id, spot)
     if command.expected is not None and command.expected != booked:
@@ -451,10 +500,11 @@ def _adjust(floor: _Floor, command: Adjust) -> Answer:
             409,
             "moved_meanwhile",
             f"counting began at {exact(command.expected)} {batch.unit}, the books say {exact(booked)} now: count again",
+            field="expected",
         )
     difference = command.delta if command.delta is not None else (command.counted or NOTHING) - booked
     if booked + difference < 0:
-        return _not_there(batch, -difference, booked, spot)
+        return _not_there(batch, -difference, booked, spot, field="delta")
     adjustment_id = new_id()
     if command.counted is not None:
         books.count(
@@ -545,7 +595,7 @@ def _reverse(floor: _Floor, command: Reverse) -> Answer:
         if change < 0 and spot not in counted and books.stock.there(done.batch_id, spot) < -change
     ]
     if lacking:
-        return _not_there(batch, done.quantity, lacking[0][1], lacking[0][0])
+        return _not_there(batch, done.quantity, lacking[0][1], lacking[0][0], field=None)
     books.book(booking)
     kept = [(spot, change, counted[spot]) for spot, change in undo.changes() if spot in counted]
     # What was counted stands: found again before it leaves, lost again after it came.
@@ -597,10 +647,13 @@ def _place_hold(floor: _Floor, command: PlaceHold) -> Answer:
     if batch is None:
         return _unknown_batch(command.batch_id)
     if command.site_id is not None and command.site_id not in books.zones:
-        return Refusal(404, "unknown_site", f"there is no site {command.site_id!r}")
+        return Refusal(404, "unknown_site", f"there is no site {command.site_id!r}", field="site_id")
     if command.location_id is not None and (command.site_id, command.location_id) not in books.purposes:
         return Refusal(
-            404, PlaceCode.UNKNOWN_LOCATION, f"site {command.site_id!r} has no location {command.location_id!r}"
+            404,
+            PlaceCode.UNKNOWN_LOCATION,
+            f"site {command.site_id!r} has no location {command.location_id!r}",
+            field="location_id",
         )
     hold = Hold(
         new_id(), batch.item_id, batch.batch_id, command.kind, command.reason, command.site_id, command.location_id

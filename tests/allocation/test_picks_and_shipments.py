@@ -111,6 +111,7 @@ async def test_a_wrong_scan_changes_nothing_and_says_why(world: World) -> None:
         f"/picks/{pick['pick_id']}/scans", {"scan": typed("LOT7"), "quantity": "5"}, role="operator"
     )
     assert (too_much.status_code, too_much.json()["code"]) == (409, "more_than_promised")
+    assert [each["field"] for each in too_much.json()["fields"]] == ["quantity"]
     assert await world.shares(wanted.demand_id) == {"LOT7@A-1": "4"}
     assert (await world.at.get("/picks/00000000-0000-7000-8000-000000000000")).status_code == 404
 

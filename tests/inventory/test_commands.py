@@ -32,10 +32,12 @@ async def at(database: str, tmp_path: Path) -> AsyncIterator[Running]:
         yield started
 
 
-def refused(answer: Any, status: int, code: str, *words: str) -> None:
+def refused(answer: Any, status: int, code: str, *words: str, field: str | None = None) -> None:
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     for word in words:
         assert word in answer.json()["detail"]
+    if field is not None:
+        assert [each["field"] for each in answer.json()["fields"]] == [field]
 
 
 async def adjust(at: Running, lot: Lot, location_id: str, *, role: str = "supervisor", **what: Any) -> Any:
@@ -142,8 +144,15 @@ async def test_no_way_leads_round_the_rules_of_a_location(at: Running) -> None:
         refused(await carry(at, lot, "1", "C-1", path=path), 409, "wrong_climate", "cold", "ambient")
         refused(await carry(at, lot, "1", "CAGE", path=path), 409, "wrong_purpose", "rejected")
         refused(await carry(at, lot, "1", "DOCK", path=path), 409, "same_location", "'DOCK'")
-        refused(await carry(at, lot, "1", "NOPE", path=path), 409, "unknown_location", "'NOPE'")
-        refused(await carry(at, lot, "10", "A-2", path=path), 409, "not_there", "10 C62 wanted, 9 C62 are", "'L1'")
+        refused(await carry(at, lot, "1", "NOPE", path=path), 409, "unknown_location", "'NOPE'", field="to_location_id")
+        refused(
+            await carry(at, lot, "10", "A-2", path=path),
+            409,
+            "not_there",
+            "10 C62 wanted, 9 C62 are",
+            "'L1'",
+            field="quantity",
+        )
         assert (await carry(at, lot, "0", "A-2", path=path)).status_code == 422
         assert (await carry(at, lot, "-1", "A-2", path=path)).status_code == 422
         refused(await carry(at, Lot("L9"), "1", "A-2", path=path), 404, "unknown_batch")
@@ -169,7 +178,7 @@ async def test_the_scan_of_another_batch_or_item_stops_a_put_away(at: Running) -
     async def scanned(bracketed: str) -> Any:
         return await carry(at, lot, "1", "A-1", scan=element_string(parse_bracketed(bracketed)))
 
-    refused(await scanned("(01)09521234567899(10)L2"), 409, "wrong_batch", "'L2'", "'L1'")
+    refused(await scanned("(01)09521234567899(10)L2"), 409, "wrong_batch", "'L2'", "'L1'", field="scan")
     refused(await scanned("(01)04012345678901(10)L1"), 409, "wrong_item", "04012345678901", "09521234567899")
     refused(await carry(at, lot, "1", "A-1", scan="??"), 409, "unreadable_scan")
     assert (await scanned("(01)09521234567899(10)L1")).status_code == 201
@@ -181,7 +190,11 @@ async def test_a_transfer_can_be_told_later_but_not_ahead_and_not_across_a_count
     yesterday = (MORNING - dt.timedelta(days=1)).isoformat()
     tomorrow = (MORNING + dt.timedelta(days=1)).isoformat()
     refused(
-        await carry(at, lot, "1", "A-1", path="/transfers", effective_at=tomorrow), 409, "in_the_future", "2026-03-03"
+        await carry(at, lot, "1", "A-1", path="/transfers", effective_at=tomorrow),
+        409,
+        "in_the_future",
+        "2026-03-03",
+        field="effective_at",
     )
     assert (await carry(at, lot, "1", "A-1", path="/transfers", effective_at=yesterday)).status_code == 201
     assert (await adjust(at, lot, "DOCK", counted="8")).status_code == 200
@@ -268,9 +281,11 @@ async def test_counts_below_nothing_and_adjustments_of_more_than_there_is_change
     await at.hear(lot.received("10", at="A-1"))
     before = await where(at, lot)
     assert (await adjust(at, lot, "A-1", counted="-1")).status_code == 422
-    refused(await adjust(at, lot, "A-1", delta="-25"), 409, "not_there", "25 C62 wanted, 10 C62 are", "'L1'")
+    refused(
+        await adjust(at, lot, "A-1", delta="-25"), 409, "not_there", "25 C62 wanted, 10 C62 are", "'L1'", field="delta"
+    )
     refused(await adjust(at, lot, "A-1", delta="1", item_id="TEA"), 409, "wrong_item", "'MILK'", "'TEA'")
-    refused(await adjust(at, lot, "NOPE", counted="1"), 409, "unknown_location", "'NOPE'")
+    refused(await adjust(at, lot, "NOPE", counted="1"), 409, "unknown_location", "'NOPE'", field="location_id")
     for wrong in ({}, {"counted": "1", "delta": "1"}, {"delta": "0"}, {"counted": "1", "reason": ""}):
         assert (await adjust(at, lot, "A-1", **wrong)).status_code == 422
     assert (await adjust(at, lot, "A-1", counted="1", role="operator")).status_code == 403
@@ -284,7 +299,14 @@ async def test_a_count_that_began_before_goods_moved_is_refused_and_two_correcti
     answers = await asyncio.gather(adjust(at, lot, "A-1", delta="-60"), adjust(at, lot, "A-1", delta="50"))
     assert [answer.status_code for answer in answers] == [201, 201]
     assert await where(at, lot) == {("A-1", "released"): D(90)}
-    refused(await adjust(at, lot, "A-1", counted="99", expected="100"), 409, "moved_meanwhile", "100", "90")
+    refused(
+        await adjust(at, lot, "A-1", counted="99", expected="100"),
+        409,
+        "moved_meanwhile",
+        "100",
+        "90",
+        field="expected",
+    )
 
 
 # 3.5 #78
@@ -498,7 +520,7 @@ async def test_a_hold_that_is_a_recalls_or_expirys_is_not_lifted_by_hand_and_bad
     assert (await hold(at, lot, kind="recall")).status_code == 422
     assert (await hold(at, lot, role="operator")).status_code == 403
     refused(await hold(at, lot, site_id="NO"), 404, "unknown_site", "'NO'")
-    refused(await hold(at, lot, site_id="S1", location_id="NO"), 404, "unknown_location", "'NO'")
+    refused(await hold(at, lot, site_id="S1", location_id="NO"), 404, "unknown_location", "'NO'", field="location_id")
     refused(await hold(at, Lot("L9")), 404, "unknown_batch")
 
 
