@@ -57,7 +57,8 @@ async def correct_dates(work: Work, commands: Sequence[CorrectDates]) -> Sequenc
             latest=latest,
         )
         if isinstance(facts, Reason):
-            answers.append(Refusal(409, facts.code, facts.text))
+            field = "manufactured_on" if facts.code == "manufactured_in_future" else None
+            answers.append(Refusal(409, facts.code, facts.text, field=field))
             continue
         after = replace(before, facts=facts)
         batches[after.batch_id] = after

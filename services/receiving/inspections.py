@@ -35,7 +35,7 @@ async def inspect_batches(work: Work, commands: Sequence[InspectBatch]) -> Seque
         assert person is not None  # noqa: S101  # commands come by HTTP
         batch = batches.get(command.batch_id)
         if batch is None:
-            answers.append(Refusal(404, "unknown_batch", f"batch {command.batch_id} is not known"))
+            answers.append(Refusal(404, "unknown_batch", f"batch {command.batch_id} is not known", field="batch_id"))
             continue
         where = (command.batch_id, command.site_id)
         unit = units.get(command.batch_id) or items[batch.item_id].base_unit
@@ -49,7 +49,8 @@ async def inspect_batches(work: Work, commands: Sequence[InspectBatch]) -> Seque
         )
         if problem is not None:
             status = 409 if problem.code == "more_than_pending" else 422
-            answers.append(Refusal(status, problem.code, problem.text))
+            field = "reason" if problem.code == "reason_missing" else None
+            answers.append(Refusal(status, problem.code, problem.text, field=field))
             continue
         try:
             signer = _code.validate_python(person.subject)

@@ -177,6 +177,18 @@ async def test_a_manufacture_date_in_the_future_is_refused_with_the_day_it_is_co
 
 
 async def test_a_refusal_about_one_field_names_it(at: Running) -> None:
+    batch_id = (await receive_one(at))["batch_id"]
+    for path, body, field in (
+        (f"/batches/{batch_id}/dates", {"manufactured_on": "2027-06-20", "reason": "Read again"}, "manufactured_on"),
+        ("/inspections", {"batch_id": batch_id, "site_id": "HRB-1", "released": "1", "rejected": "2"}, "reason"),
+        (
+            "/inspections",
+            {"batch_id": str(uuid.uuid4()), "site_id": "HRB-1", "released": "1", "rejected": "0"},
+            "batch_id",
+        ),
+    ):
+        answer = (await at.post(path, body, role="quality")).json()
+        assert [each["field"] for each in answer["fields"]] == [field], answer
     for path, body, field in (
         ("/receipts", {"site_id": "HRB-1", "scanner": "dock-9", "lines": [line()]}, "scanner"),
         ("/receipts", {"site_id": "HRB-1", "received_at": "2027-01-01T00:00:00Z", "lines": [line()]}, "received_at"),
