@@ -314,7 +314,7 @@ class AcknowledgementBody(_Said):
         }
     )
 
-    accepted: bool
+    accepted: bool = Field(examples=[True])
     erp_document: Name | None = Field(
         default=None,
         validate_default=True,

@@ -134,7 +134,9 @@ class ZoneBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Text = Field(examples=["Cold store"])
-    purpose: Literal[Purpose.RECEIVING, Purpose.STORAGE, Purpose.QUARANTINE, Purpose.REJECTED, Purpose.STAGING]
+    purpose: Literal[Purpose.RECEIVING, Purpose.STORAGE, Purpose.QUARANTINE, Purpose.REJECTED, Purpose.STAGING] = Field(
+        examples=["storage"]
+    )
     climate: Literal[Climate.AMBIENT, Climate.COOL, Climate.COLD, Climate.FROZEN] = Climate.AMBIENT
 
 

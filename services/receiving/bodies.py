@@ -171,7 +171,7 @@ class IssueNumbers(_Body):
 class InspectBatch(_Kept):
     """A decision about pending goods, to be signed. In the item's base unit."""
 
-    batch_id: UUID
+    batch_id: UUID = Field(examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
     site_id: Code = Field(examples=["HRB-1"])
     released: QuantityOrZero = Field(examples=["97.5"])
     rejected: QuantityOrZero = Field(examples=["2.5"])

@@ -104,7 +104,7 @@ class Lift(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    batch_id: UUID
+    batch_id: UUID = Field(examples=["01890a5d-ac96-774b-bcce-b302099a8057"])
     reason: Reason = Field(examples=["Made on another line"])
 
 
