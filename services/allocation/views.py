@@ -16,7 +16,7 @@ _EXAMPLE_DEMAND: dict[str, JsonValue] = {
     "item_id": "WMP-25",
     "quantity": "70",
     "unit": "KGM",
-    "needed_on": "2026-12-01",
+    "needed_on": "2030-12-02",
     "min_days_left": 120,
 }
 
