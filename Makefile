@@ -40,7 +40,7 @@ check: $(VENV)/.dev ## format, lint, types, boundaries and the fast tests: under
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -m "not stack and not journey" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto -m "not stack and not journey" $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev ## the performance figures of README, measured on this machine
 	@$(BIN)/python -m bench

@@ -14,7 +14,7 @@ QUANTITY_DIGITS = 21
 QUANTITY_PLACES = 6
 
 
-_PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+_PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def _plainly_written(value: object) -> object:
