@@ -15,7 +15,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from delivery.chunks import Arrival, Chunks, Position
 from delivery.failures import NeverWorks, Stopped, is_slow_down
-from delivery.kafka import open_consumer
+from delivery.kafka import missing_topics, open_consumer
 from delivery.settings import Settings
 from delivery.telemetry import Metrics, Pulses, logged_under
 
@@ -23,6 +23,7 @@ _log = structlog.get_logger("delivery.consumer")
 
 _POLL_MS = 200
 _BROKER_SECONDS = 60.0
+_TOPIC_SECONDS = 0.5
 """After so long without an answer, a step that needs the brokers is given up and the consumer begins again."""
 _PULSE_SECONDS = 200.0
 _ASK_SECONDS = 2.0
@@ -84,6 +85,13 @@ class Consumer:
         while not self._stopping.is_set() and self._topics:
             self._beat()
             try:
+                async with asyncio.timeout(_BROKER_SECONDS):
+                    missing = await missing_topics(self._settings, self._topics, client=self._service)
+                if missing:
+                    # Whoever owns them was not deployed yet; the client itself would wait for them deaf to a stop.
+                    self.problem = f"topics that are not there yet (their owners' `migrate` makes them): {missing}"
+                    await self._pause(_TOPIC_SECONDS)
+                    continue
                 async with asyncio.timeout(_BROKER_SECONDS):
                     consumer = await open_consumer(
                         self._settings,

@@ -38,6 +38,17 @@ def _connection(settings: Settings, client: str) -> dict[str, Any]:
     return arguments
 
 
+async def missing_topics(settings: Settings, topics: Sequence[str], *, client: str) -> list[str]:
+    """Those of `topics` (whole names) that the brokers do not have: their owners were not migrated yet."""
+    admin = AIOKafkaAdminClient(**_connection(settings, client))
+    try:
+        await admin.start()
+        there = set(await admin.list_topics())
+    finally:
+        await admin.close()
+    return [topic for topic in topics if topic not in there]
+
+
 async def open_consumer(
     settings: Settings, *, group: str, topics: Sequence[str], client: str, listener: ConsumerRebalanceListener
 ) -> AIOKafkaConsumer:

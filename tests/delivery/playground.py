@@ -195,9 +195,15 @@ class Here:
 
 @asynccontextmanager
 async def playground(
-    servers: Servers, dsn: str, prefix: str, folder: Path, **changed: Any
+    servers: Servers,
+    dsn: str,
+    prefix: str,
+    folder: Path,
+    *,
+    topics: Sequence[toy.ToyTopic] = toy.TOPICS,
+    **changed: Any,
 ) -> AsyncIterator[Playground]:
-    """Migrate the toy, make its topics, and clean up every process at the end."""
+    """Migrate the toy, make `topics`, and clean up every process at the end."""
     issuer = Issuer(folder / "issuer")
     settings = Settings(
         database_dsn=dsn,
@@ -210,7 +216,7 @@ async def playground(
         **changed,
     )
     await migrate(dsn, toy.service.package, toy.service.role)
-    await create_topics(settings, toy.TOPICS, client="playground")
+    await create_topics(settings, topics, client="playground")
     producer = await open_producer(settings, client="playground")
     sql = await asyncpg.create_pool(dsn, min_size=1, max_size=3)
     place = Playground(settings, issuer, folder, producer, sql)

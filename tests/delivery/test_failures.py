@@ -14,6 +14,7 @@ from aiokafka.record.util import calc_crc32c
 
 from delivery import NeverWorks, Work
 from delivery.envelope import new_id
+from delivery.kafka import create_topics
 from deploy.local.servers import Servers
 from tests.delivery.playground import Playground, playground, until
 from tests.delivery.test_once import rewind
@@ -550,3 +551,24 @@ async def test_a_log_line_about_a_message_names_its_trace(place: Playground) -> 
 
     line = await until(parked_line)
     assert (line["trace_id"], line["service"], line["level"]) == ("ab" * 16, "toy", "error")
+
+
+async def test_a_service_that_is_deployed_first_says_which_topics_it_waits_for_and_hears_them_when_they_come(
+    servers: Servers, database: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async with playground(servers, database, topic_prefix, tmp_path, topics=(toy.COUNTS,)) as place:
+        async with place.here() as early:
+
+            async def says_so() -> bool:
+                return f"{topic_prefix}bells.rungs.v1" in (await early.waits_for()).get("consumer", "")
+
+            await until(says_so)
+            assert (await early.post("/rings", {"name": "a", "n": 1})).status_code == 201
+            stopping = time.monotonic()
+        assert time.monotonic() - stopping < 2, "waiting for a topic must not hold up a stop"
+        async with place.here() as again:
+            await until(lambda: again.waits_for())
+            await create_topics(place.settings, [toy.RUNGS], client="later")
+            await place.ring(("a", 2))
+            await place.counted(2)
+            assert await place.seen("a") == [1, 2]
