@@ -6,7 +6,6 @@ One node (KRaft, broker and controller in one), loopback only, no topic made by 
 import asyncio
 import base64
 import json
-import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from deploy.local.child import Child
 from deploy.local.faults import Missing, NotStarted
 from deploy.local.jars import VERSION, kafka_jars
 from deploy.local.ports import LOOPBACK, free_port, is_free
+from deploy.local.server import ServerProcess
 
 PARTITIONS = 6
 """Partitions of a topic whose creator does not say."""
@@ -75,14 +75,13 @@ def process_settings(folder: Path, port: int, controller_port: int) -> dict[str,
     }
 
 
-class KafkaProcess:
+class KafkaProcess(ServerProcess):
     """Apache Kafka as a process of ours, with its data, settings and log below `folder`."""
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
-        self._folder = folder
+        super().__init__(folder)
         self._say = say
         self._ports: tuple[int, int] | None = None
-        self._child: Child | None = None
         self._came_from = "from the cache"
 
     @property
@@ -121,31 +120,6 @@ class KafkaProcess:
                     raise
             else:
                 return
-
-    async def stop(self) -> None:
-        if self._child is not None:
-            await self._child.stop(grace=20.0)
-
-    async def kill(self) -> None:
-        if self._child is not None:
-            await self._child.kill()
-
-    async def restart(self) -> None:
-        self.thaw()
-        await self.stop()
-        await self.start()
-
-    async def discard(self) -> None:
-        await self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def freeze(self) -> None:
-        if self._child is not None:
-            self._child.freeze()
-
-    def thaw(self) -> None:
-        if self._child is not None:
-            self._child.thaw()
 
     def _say_download(self, line: str) -> None:
         self._came_from = "just downloaded"

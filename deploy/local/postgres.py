@@ -21,6 +21,7 @@ import asyncpg
 from deploy.local.child import Child
 from deploy.local.faults import Missing, NotStarted
 from deploy.local.ports import LOOPBACK, free_port, is_free
+from deploy.local.server import ServerProcess
 
 READY_WITHIN = 60.0
 """Seconds; it takes under one on an idle machine, and longer when it recovers after a crash."""
@@ -45,7 +46,7 @@ _ATTEMPTS = 3
 _UNPRIVILEGED = "nobody"
 
 
-class PostgresProcess:
+class PostgresProcess(ServerProcess):
     """PostgreSQL as a process of ours, with its data, password and log below `folder`.
 
     PostgreSQL refuses to run as root, so for root it runs as `nobody`, who must be able to reach `folder` and the
@@ -53,11 +54,10 @@ class PostgresProcess:
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
-        self._folder = folder
+        super().__init__(folder)
         self._say = say
         self._port: int | None = None
         self._password = ""
-        self._child: Child | None = None
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
 
     @property
@@ -103,31 +103,6 @@ class PostgresProcess:
                     raise
             else:
                 return
-
-    async def stop(self) -> None:
-        if self._child is not None:
-            await self._child.stop(grace=20.0)
-
-    async def kill(self) -> None:
-        if self._child is not None:
-            await self._child.kill()
-
-    async def restart(self) -> None:
-        self.thaw()
-        await self.stop()
-        await self.start()
-
-    async def discard(self) -> None:
-        await self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def freeze(self) -> None:
-        if self._child is not None:
-            self._child.freeze()
-
-    def thaw(self) -> None:
-        if self._child is not None:
-            self._child.thaw()
 
     def _port_of_last_time(self) -> int | None:
         try:

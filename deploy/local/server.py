@@ -1,7 +1,11 @@
 """What a server on this machine can do, whoever runs it: a process of ours, a container, or somebody else."""
 
+import shutil
+from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Protocol
 
+from deploy.local.child import Child
 from deploy.local.faults import NotOurs
 
 
@@ -37,6 +41,42 @@ class Server(Protocol):
         """Leave it connected but silent (SIGSTOP): what a stalled machine looks like to its clients."""
 
     def thaw(self) -> None: ...
+
+
+class ServerProcess(ABC):
+    """What a broker and a database have in common where they are a process of ours, with all they keep in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._child: Child | None = None
+
+    @abstractmethod
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        if self._child is not None:
+            await self._child.stop(grace=20.0)
+
+    async def kill(self) -> None:
+        if self._child is not None:
+            await self._child.kill()
+
+    async def restart(self) -> None:
+        self.thaw()
+        await self.stop()
+        await self.start()
+
+    async def discard(self) -> None:
+        await self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def freeze(self) -> None:
+        if self._child is not None:
+            self._child.freeze()
+
+    def thaw(self) -> None:
+        if self._child is not None:
+            self._child.thaw()
 
 
 class GivenServer:
