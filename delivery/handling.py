@@ -75,7 +75,7 @@ class ForeignMessage:
 class Work:
     """The one transaction that a handler works in. Nobody but the delivery layer commits."""
 
-    __slots__ = ("_causes", "_held", "_key_lock_space", "db", "now")
+    __slots__ = ("_causes", "_held", "db", "now")
 
     def __init__(self, db: "Connection", now: dt.datetime) -> None:
         self.db = db

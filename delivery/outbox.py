@@ -28,7 +28,7 @@ class Speaker:
 
         Raises `ValueError` for an event of somebody else's topic or one that is too large.
         """
-        rows = [self._row(work, event, cause) for event, cause in said]
+        rows = [self._row(event, cause) for event, cause in said]
         if not rows:
             return
         await work.lock(event.key for event, _ in said)
@@ -50,7 +50,7 @@ class Speaker:
             work.now,
         )
 
-    def _row(self, _work: Work, event: EventLike, cause: Envelope) -> tuple[object, ...]:
+    def _row(self, event: EventLike, cause: Envelope) -> tuple[object, ...]:
         topic = self._topics.get(event.event_type)
         if topic is None:
             raise ValueError(f"{self._source} may not say {event.event_type!r}: it owns {sorted(set(self._topics))}")
