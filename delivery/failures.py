@@ -39,6 +39,8 @@ _TRANSIENT_CLASSES = ("08", "57P")  # connection failures; the server shuts down
 
 def is_slow_down(error: BaseException) -> bool:
     """Whether `error` speaks of the infrastructure, not of the message in work."""
+    if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
+        return True  # a migration changed a table meanwhile; the driver prepares anew when it is asked again
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state in _TRANSIENT_SQLSTATES or state.startswith(_TRANSIENT_CLASSES)
