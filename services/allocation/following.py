@@ -14,7 +14,7 @@ from contracts.values import HoldKind, Place, PlaceKind, Purpose, Quality
 from delivery import NeverWorks, Work, new_id
 from delivery.handling import EventLike
 from services.allocation.domain.aisles import Shelf
-from services.allocation.domain.claims import Claim, Floor, Leaving, OpenHold, TakesTooMuch
+from services.allocation.domain.claims import Claim, ClaimStatus, Floor, Leaving, OpenHold, TakesTooMuch
 from services.allocation.domain.rules import broken_by_dates
 from services.allocation.domain.stock import PICKABLE, Spot, Stock
 from services.allocation.promising import serve_waiting, wishes_of
@@ -164,22 +164,27 @@ async def _floor(store: AllocationStore, movements: Sequence[Leaving], heard: Se
             event.batch_id for event in heard if isinstance(event, HoldPlaced | BatchRecalled | BatchDatesCorrected)
         },
     )
-    named_at = {claim.spot for claim in named.values()}
-    by_line = {claim.line_id for claim in named.values()}
+    fetched = [claim for claim in named.values() if claim.status is not ClaimStatus.PROMISED]
+    own_picks = {(claim.reservation_id, claim.spot) for claim in fetched}
+    own_lines = {(claim.line_id, claim.spot) for claim in fetched if claim.line_id is not None}
     leaves: dict[Spot, Decimal] = {}
     for movement in movements:
-        ours = movement.source in named_at and (movement.pick_id in named or movement.line_id in by_line)
-        if movement.source is not None and not (ours and (movement.pick_id or movement.line_id)):
-            leaves[movement.source] = leaves.get(movement.source, Decimal(0)) + movement.quantity
+        source = movement.source
+        ours = (movement.pick_id, source) in own_picks or (movement.line_id, source) in own_lines
+        if source is not None and not ours:
+            leaves[source] = leaves.get(source, Decimal(0)) + movement.quantity
     at_risk = [spot for spot, leaving in leaves.items() if spot in known and leaving > known[spot].free]
     claims = named | (await store.claims(spots=at_risk) if at_risk else {})
+    undone = {each.line_id for each in movements if each.undoes and each.line_id is not None}
+    shipped, over = await store.shipped_of(undone) if undone else ({}, frozenset[UUID]())
+    claims |= shipped
     elsewhere = {claim.spot for claim in claims.values()} - known.keys()
     if elsewhere:
         known |= await store.spots(elsewhere)
-    carried = {each.source.batch_id for each in movements if each.source is not None and each.target is not None}
+    carried = {each.target.batch_id for each in movements if each.target is not None and (each.source or each.line_id)}
     holds = await store.open_holds(carried) if claims and carried else []
     open_holds = {(hold.batch_id, hold.hold_id): _open_hold(hold) for hold in holds}
-    return Followed(Floor({spot: row.free for spot, row in known.items()}, claims, new_id, open_holds), known)
+    return Followed(Floor({spot: row.free for spot, row in known.items()}, claims, new_id, open_holds, over), known)
 
 
 async def _correct_dates(
@@ -245,15 +250,24 @@ def _freed(followed: Followed, heard: Sequence[StockEvent], purposes: dict[Spot,
 
 
 def _leaving(event: StockMoved) -> Leaving:
+    """A movement as stock sees it; a reversal names what the movement that it undoes was about.
+
+    Only a pick (from bin to bin) and an issue (to a customer) are ours: the reversal of what was found for a pick, for
+    instance, carries the pick's id too.
+    """
     reference = _uuid(event.reference)
+    undoes = event.reverses is not None
+    back_from_customer = undoes and event.from_place.kind is PlaceKind.CUSTOMER
+    between_bins = event.from_place.kind is event.to_place.kind is PlaceKind.LOCATION
     return Leaving(
         source=_spot(event, event.from_place),
         target=_spot(event, event.to_place),
         target_purpose=event.to_place.purpose,
         quantity=event.quantity,
         why=event.reason_text or event.reason.replace("_", " "),
-        pick_id=reference if event.reason is MovementReason.PICK else None,
-        line_id=reference if event.reason is MovementReason.ISSUE else None,
+        pick_id=reference if event.reason is MovementReason.PICK or (undoes and between_bins) else None,
+        line_id=reference if event.reason is MovementReason.ISSUE or back_from_customer else None,
+        undoes=undoes,
     )
 
 

@@ -13,9 +13,10 @@ from contracts.allocation import (
     ShipmentDispatched,
 )
 from contracts.gs1 import digital_link, parse_bracketed
-from contracts.integration import ShelfLifeRule
-from contracts.inventory import IssueRefused, MovementReason, RefusalCode
+from contracts.integration import DemandWithdrawn, ShelfLifeRule
+from contracts.inventory import IssueRefused, MovementReason, RefusalCode, StockMoved
 from contracts.values import Place, PlaceKind
+from delivery import new_id
 from tests.allocation.conftest import ITEM, SITE, World, demand, place, staging
 
 GTIN = "09521234567899"
@@ -401,3 +402,130 @@ async def test_a_shipment_of_which_everything_was_taken_back_is_not_dispatched(w
     assert (answer.status_code, answer.json()["code"]) == (409, "nothing_to_dispatch")
     shown = (await world.at.get(f"/shipments/{made['shipment_id']}")).json()
     assert (shown["status"], shown["dispatched_at"]) == ("stopped", None)
+
+
+async def test_when_an_issue_is_undone_its_goods_stand_picked_again_and_leave_with_the_next_shipment(
+    world: World,
+) -> None:
+    await world.stock("LOT7", 20, expires="2026-06-01")
+    wanted, shipment, line = await a_dispatched_line(world)
+    left = world.moved("LOT7", 4, CUSTOMER, frm=staging(), reason=MovementReason.ISSUE, reference=str(line.line_id))
+    await world.at.hear(left)
+    assert (await world.at.get(f"/demands/{wanted.demand_id}")).json()["shipped"] == "4"
+    await world.at.said()
+    await world.at.hear(undone(world, left), times=3)
+    told = (await world.at.get(f"/demands/{wanted.demand_id}")).json()
+    assert (told["status"], told["shipped"], told["allocated"], told["missing"]) == ("picked", "0", "4", "0")
+    (said,) = await world.at.said()
+    assert isinstance(said, DemandAllocated)
+    assert [(share.batch_no, share.location_id, share.quantity) for share in said.shares] == [("LOT7", "STAGE", 4)]
+    before = (await world.at.get(f"/shipments/{shipment['shipment_id']}")).json()
+    assert before["status"] == "stopped"
+    assert [(each["status"], each["reason"]) for each in before["lines"]] == [
+        ("gone", "its issue was undone: the driver left without it")
+    ]
+    assert (await world.on_hand(), await world.balance()) == (
+        {"LOT7@A-1/released": "16", "LOT7@STAGE/released": "4"},
+        [],
+    )
+    # The next truck takes it, as a line of its own.
+    made = (await world.at.post("/shipments", {"customer_id": "C-1", "site_id": SITE}, role="operator")).json()
+    await world.at.post(f"/shipments/{made['shipment_id']}/dispatch", {}, role="operator")
+    (again,) = await world.at.said()
+    assert isinstance(again, ShipmentDispatched)
+    assert again.line_id != line.line_id
+    await world.at.hear(
+        world.moved("LOT7", 4, CUSTOMER, frm=staging(), reason=MovementReason.ISSUE, reference=str(again.line_id))
+    )
+    assert (await world.at.get(f"/demands/{wanted.demand_id}")).json()["status"] == "shipped"
+    assert (await world.on_hand(), await world.balance(), await world.at.parked()) == (
+        {"LOT7@A-1/released": "16"},
+        [],
+        [],
+    )
+
+
+async def test_an_issue_heard_together_with_its_reversal_ends_picked(world: World) -> None:
+    await world.stock("LOT7", 20, expires="2026-06-01")
+    wanted, _, line = await a_dispatched_line(world)
+    left = world.moved("LOT7", 4, CUSTOMER, frm=staging(), reason=MovementReason.ISSUE, reference=str(line.line_id))
+    await world.at.hear(left, undone(world, left))
+    assert (await world.at.get(f"/demands/{wanted.demand_id}")).json()["status"] == "picked"
+    assert (await world.balance(), await world.at.parked()) == ([], [])
+
+
+async def test_what_comes_back_under_a_hold_is_stopped_and_its_demand_planned_again(world: World) -> None:
+    await world.stock("LOT7", 4, expires="2026-06-01")
+    wanted, _, line = await a_dispatched_line(world)
+    left = world.moved("LOT7", 4, CUSTOMER, frm=staging(), reason=MovementReason.ISSUE, reference=str(line.line_id))
+    await world.at.hear(left)
+    await world.stock("LOT8", 9, "A-2", expires="2026-07-01")
+    await world.hold("LOT7")
+    await world.at.said()
+    await world.at.hear(undone(world, left))
+    revoked, promised = await world.at.said()
+    assert isinstance(revoked, AllocationRevoked)
+    assert (revoked.picked, revoked.code, revoked.quantity) == (True, RevocationCode.HELD, 4)
+    assert isinstance(promised, DemandAllocated)
+    assert await world.shares(wanted.demand_id) == {"LOT8@A-2": "4"}
+    assert await world.balance() == []
+
+
+async def test_what_comes_back_for_a_cancelled_demand_waits_for_a_person(world: World) -> None:
+    await world.stock("LOT7", 4, expires="2026-06-01")
+    wanted, _, line = await a_dispatched_line(world)
+    left = world.moved("LOT7", 4, CUSTOMER, frm=staging(), reason=MovementReason.ISSUE, reference=str(line.line_id))
+    await world.at.hear(left)
+    await world.at.hear(DemandWithdrawn(demand_id=wanted.demand_id, item_id=ITEM, reason="ordered twice"))
+    await world.at.hear(undone(world, left))
+    (stopped,) = (await world.at.get("/picks", status="stopped")).json()["items"]
+    assert (stopped["quantity"], stopped["to_location_id"]) == ("4", "STAGE")
+    assert (await world.at.get("/picks", status="picked")).json()["items"] == []
+    # Carried back to its shelf, it is there for everybody.
+    await world.at.hear(world.moved("LOT7", 4, place("A-1"), frm=staging(), reason=MovementReason.TRANSFER))
+    other, _ = await a_pick(world, reference="SO-2")
+    assert await world.shares(other.demand_id) == {"LOT7@A-1": "4"}
+    assert await world.at.parked() == []
+
+
+async def test_when_the_booking_of_a_pick_is_undone_the_pick_is_open_again_under_a_new_id(world: World) -> None:
+    # A new one: inventory books each pick once, so a second scan of the old one would never be booked.
+    await world.stock("LOT7", 20, expires="2026-06-01")
+    wanted, pick = await a_pick(world)
+    assert (await scan(world, pick["pick_id"], typed("LOT7")))["verdict"] == "accepted"
+    booked = world.moved(
+        "LOT7", 4, staging(), frm=place("A-1"), reason=MovementReason.PICK, reference=str(pick["pick_id"])
+    )
+    await world.at.hear(booked)
+    made = await world.at.post("/shipments", {"customer_id": "C-1", "site_id": SITE}, role="operator")
+    await world.at.hear(undone(world, booked), times=2)
+    (again,) = await open_picks(world, wanted.demand_id)
+    assert again["pick_id"] != pick["pick_id"]
+    assert (again["location_id"], again["quantity"]) == ("A-1", "4")
+    assert (await world.at.get(f"/demands/{wanted.demand_id}")).json()["status"] == "allocated"
+    empty = await world.at.post(f"/shipments/{made.json()['shipment_id']}/dispatch", {}, role="operator")
+    assert (empty.status_code, empty.json()["code"]) == (409, "nothing_to_dispatch")
+    await picked_and_booked(world, "LOT7", again["pick_id"], 4)
+    assert (await world.on_hand(), await world.balance(), await world.at.parked()) == (
+        {"LOT7@A-1/released": "16", "LOT7@STAGE/released": "4"},
+        [],
+        [],
+    )
+
+
+CUSTOMER = Place(kind=PlaceKind.CUSTOMER, partner_id="C-1")
+
+
+def undone(world: World, movement: StockMoved) -> StockMoved:
+    """What inventory says when a person reverses a movement: the same quantity back, under the same reference."""
+    return movement.model_copy(
+        update={
+            "movement_id": new_id(),
+            "sequence": world.next_sequence(),
+            "from_place": movement.to_place,
+            "to_place": movement.from_place,
+            "reason": MovementReason.REVERSAL,
+            "reason_text": "the driver left without it",
+            "reverses": movement.movement_id,
+        }
+    )

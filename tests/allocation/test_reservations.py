@@ -53,14 +53,17 @@ class Reservations(RuleBasedStateMachine):
         self.wanted: dict[UUID, Decimal] = {}
         self.missing: dict[UUID, Decimal] = {}
         self.holds: dict[tuple[UUID, UUID], OpenHold] = {}
+        self.over: set[UUID] = set()
+        self.issued: dict[UUID, tuple[UUID, Spot, Decimal]] = {}
         self.age = 0
 
     def floor(self) -> Floor:
         return Floor(
             dict(self.free),
-            {key: claim for key, claim in self.claims.items() if claim.status in OPEN},
+            {key: claim for key, claim in self.claims.items() if claim.status in OPEN | {ClaimStatus.SHIPPED}},
             new_id,
             dict(self.holds),
+            self.over,
         )
 
     def is_held(self, at: Spot) -> bool:
@@ -72,10 +75,12 @@ class Reservations(RuleBasedStateMachine):
         for demand_id, quantity in floor.lost.items():
             self.missing[demand_id] += quantity
 
-    def moves(self, source: Spot | None, target: Spot | None, quantity: Decimal, **cause: UUID) -> Floor:
+    def moves(
+        self, source: Spot | None, target: Spot | None, quantity: Decimal, undoes: bool = False, **cause: UUID
+    ) -> Floor:
         floor = self.floor()
         purpose = PURPOSES[target.location_id] if target else None
-        floor.moved(Leaving(source, target, purpose, quantity, "test", **cause))
+        floor.moved(Leaving(source, target, purpose, quantity, "test", undoes=undoes, **cause))
         for end, sign in ((source, -1), (target, 1)):
             if end is not None:
                 self.on_hand[end] = self.on_hand.get(end, Decimal(0)) + sign * quantity
@@ -162,11 +167,31 @@ class Reservations(RuleBasedStateMachine):
         if passes:
             self.moves(claim.spot, None, claim.quantity, line_id=claim.line_id)
             assert self.claims[claim_id].status is ClaimStatus.SHIPPED
+            self.issued[claim_id] = claim.line_id, claim.spot, claim.quantity
         else:
             floor = self.floor()
             floor.refused_at_gate(claim.line_id, "held")
             self.keep(floor)
             assert self.claims[claim_id].status is ClaimStatus.STOPPED
+
+    @rule(claim_id=claims_made)
+    def the_issue_is_undone(self, claim_id: UUID) -> None:
+        if claim_id not in self.issued:
+            return
+        line_id, at, quantity = self.issued.pop(claim_id)
+        demand_id = self.claims[claim_id].demand_id
+        floor = self.moves(None, at, quantity, undoes=True, line_id=line_id)
+        kept = {ClaimStatus.PICKED} if not (self.is_held(at) or demand_id in self.over) else {ClaimStatus.STOPPED}
+        assert {claim.status for claim in floor.changed_claims.values() if claim.line_id is None} == kept
+        assert [claim.code for claim in floor.changed_claims.values() if claim.line_id] == ["issue_undone"]
+
+    @rule(claim_id=claims_made)
+    def the_pick_is_undone(self, claim_id: UUID) -> None:
+        claim = self.claims[claim_id]
+        if claim.status in {ClaimStatus.PICKED, ClaimStatus.STOPPED} and claim.spot.location_id == "STAGE":
+            home = claim.spot._replace(location_id="A-1")
+            self.moves(claim.spot, home, claim.quantity, undoes=True, pick_id=claim_id)
+            assert self.claims[claim_id].status is ClaimStatus.FREED
 
     @rule(batch_no=batch_nos, location=st.none() | places)
     def hold(self, batch_no: str, location: str | None) -> None:
@@ -187,6 +212,7 @@ class Reservations(RuleBasedStateMachine):
         before = sum(self.free.values())
         freed = floor.cancelled(demand_id, "no")
         self.keep(floor)
+        self.over.add(demand_id)
         assert sum(self.free.values()) == before + freed
         assert not [claim for claim in self.of(demand_id) if claim.status in {ClaimStatus.PROMISED, ClaimStatus.PICKED}]
 

@@ -68,7 +68,8 @@ class Revoked:
 class Leaving:
     """A movement, as stock sees it: `source` and `target` are spots, None outside the company.
 
-    `pick_id` or `line_id` is set when one of our own picks or shipment lines caused it.
+    `pick_id` or `line_id` is set when one of our own picks or shipment lines caused it, or (`undoes`) when the movement
+    reverses what it caused.
     """
 
     source: Spot | None
@@ -78,6 +79,7 @@ class Leaving:
     why: str
     pick_id: UUID | None = None
     line_id: UUID | None = None
+    undoes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ class Floor:
     """Spots and claims while a chunk of movements and holds is applied; what changed is read off it afterwards.
 
     `free` holds the free quantity of each spot, `claims` the claims that may be met, by reservation, `holds` the open
-    holds of their batches, by batch and hold, so that no promise follows its stock into a held bin.
+    holds of their batches, by batch and hold, so that no promise follows its stock into a held bin; `over` are demands
+    that want nothing more.
     `lost` is what each demand lost of its promises; `refreshed` are demands whose promise changed in place.
     """
 
@@ -116,6 +119,7 @@ class Floor:
     claims: dict[UUID, Claim]
     new_id: Callable[[], UUID]
     holds: dict[tuple[UUID, UUID], OpenHold] = field(default_factory=dict)
+    over: Collection[UUID] = ()
     changed_claims: dict[UUID, Claim] = field(default_factory=dict)
     revoked: list[Revoked] = field(default_factory=list)
     lost: dict[UUID, Decimal] = field(default_factory=dict)
@@ -146,6 +150,8 @@ class Floor:
             self._arrive(movement.target, freely)
             self._meet_claims(movement, movement.source, left - freely)
         else:
+            if movement.undoes and movement.target is not None:
+                left -= self._come_back(movement, movement.target)
             self._arrive(movement.target, left)
 
     def held(self, hold_id: UUID, hold: OpenHold) -> None:
@@ -243,12 +249,63 @@ class Floor:
             if elsewhere:
                 self._add(source, -part.quantity)
                 self._add(part.spot, part.quantity)
-            if movement.target is not None:
+            if movement.undoes:
+                self._put_back(part, movement)
+            elif movement.target is not None:
                 self._stand(replace(part, spot=movement.target))
             elif movement.line_id is not None:
                 self._keep(replace(part, status=ClaimStatus.SHIPPED))
             else:
                 self._lose(part, movement)
+        return movement.quantity - left
+
+    def _put_back(self, claim: Claim, movement: Leaving) -> None:
+        """The booking of a pick is undone: nobody fetched it, so it is promised anew where the goods are, if it may be.
+
+        Anew, because the pick's id is used up: inventory books each pick once.
+        """
+        if claim.status is ClaimStatus.PICKED:
+            reason = f"its pick was undone: {movement.why}"
+            self._keep(replace(claim, status=ClaimStatus.FREED, code="pick_undone", reason=reason))
+            claim = replace(
+                claim,
+                reservation_id=self.new_id(),
+                status=ClaimStatus.PROMISED,
+                line_id=None,
+                split_from=claim.split_from or claim.reservation_id,
+            )
+        self._follow(claim, movement)
+
+    def _come_back(self, movement: Leaving, target: Spot) -> Decimal:
+        """The issue of a shipment line is undone: what it shipped stands picked again, in no shipment.
+
+        Returns how much of the movement that was. What became of the line stays with its shipment, as a row of its own.
+        """
+        left = movement.quantity
+        for reservation_id in sorted(self._of_line.get(movement.line_id, ())) if movement.line_id else ():
+            claim = self.claims[reservation_id]
+            if not left or claim.status is not ClaimStatus.SHIPPED or claim.spot.batch_id != target.batch_id:
+                continue
+            part = self._part(claim, min(left, claim.quantity))
+            left -= part.quantity
+            reason = f"its issue was undone: {movement.why}"
+            self._keep(
+                replace(
+                    part,
+                    reservation_id=self.new_id(),
+                    split_from=part.split_from or part.reservation_id,
+                    status=ClaimStatus.REVOKED,
+                    code="issue_undone",
+                    reason=reason,
+                )
+            )
+            here = replace(part, spot=target, status=ClaimStatus.PICKED, line_id=None)
+            if part.demand_id in self.over:
+                self._owe(here)
+                self._keep(replace(here, status=ClaimStatus.STOPPED, code="cancelled", reason=reason))
+            else:
+                self.refreshed.add(part.demand_id)
+                self._stand(here)
         return movement.quantity - left
 
     def _ours(self, movement: Leaving) -> list[UUID]:
@@ -282,7 +339,7 @@ class Floor:
             self._lose(claim, movement)
             return
         hold = self._hold_on(target)
-        if claim.status is ClaimStatus.STOPPED and _put_back(claim, movement):
+        if claim.status is ClaimStatus.STOPPED and _was_put_back(claim, movement):
             self._keep(replace(claim, status=ClaimStatus.FREED))
             self._add(target, claim.quantity)
         elif claim.status is not ClaimStatus.PROMISED:
@@ -360,6 +417,8 @@ class Floor:
         before = self.claims.get(claim.reservation_id)
         if before is not None:
             self._at.get(before.spot, {}).pop(claim.reservation_id, None)
+            if before.line_id is not None:
+                self._of_line[before.line_id].discard(claim.reservation_id)
         self.claims[claim.reservation_id] = claim
         self.changed_claims[claim.reservation_id] = claim
         self._index(claim)
@@ -382,7 +441,7 @@ class Floor:
         return sorted(claims, key=lambda claim: (claim.order, claim.reservation_id))
 
 
-def _put_back(claim: Claim, movement: Leaving) -> bool:
+def _was_put_back(claim: Claim, movement: Leaving) -> bool:
     """Whether a person took what was stopped out of staging: then it waits for nobody any more."""
     target = movement.target
     return (

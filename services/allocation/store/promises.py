@@ -125,6 +125,22 @@ class Promises(Tables):
         )
         return {row["reservation_id"]: claim_of(row) for row in rows}
 
+    async def shipped_of(self, line_ids: Collection[UUID]) -> tuple[dict[UUID, Claim], frozenset[UUID]]:
+        """What these shipment lines shipped or ask to, and which of its demands are cancelled."""
+        rows = await self._db.fetch(
+            """
+            SELECT reservation.*, demand.raised_at, demand.cancelled_at IS NOT NULL AS over
+            FROM reservation
+            JOIN demand USING (demand_id)
+            WHERE line_id = ANY($1::uuid[]) AND status IN ('dispatching', 'shipped')
+            """,
+            [*line_ids],
+        )
+        return (
+            {row["reservation_id"]: claim_of(row) for row in rows},
+            frozenset(row["demand_id"] for row in rows if row["over"]),
+        )
+
     async def split(self, parts: Iterable[tuple[UUID, UUID, Decimal, UUID | None]], now: dt.datetime) -> None:
         """New reservations, (new id, whole, quantity, shipment line), that are otherwise like the whole they come from.
 
@@ -136,8 +152,8 @@ class Promises(Tables):
                                      quality, quantity, status, promised_at, staged_at, picked_at, picked_by,
                                      shipment_id, line_id, code, reason, changed_at)
             SELECT part.reservation_id, demand_id, plan_id, item_id, batch_id, site_id, location_id, quality,
-                   part.quantity, status, promised_at, staged_at, picked_at, picked_by, shipment_id, part.line_id, code,
-                   reason, $5
+                   part.quantity, status, promised_at, staged_at, picked_at, picked_by,
+                   CASE WHEN part.line_id IS NOT NULL THEN shipment_id END, part.line_id, code, reason, $5
             FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::uuid[])
                  AS part (reservation_id, split_from, quantity, line_id)
             JOIN reservation AS whole ON whole.reservation_id = part.split_from
@@ -149,7 +165,8 @@ class Promises(Tables):
     async def save_claims(self, claims: Collection[Claim], now: dt.datetime) -> None:
         """Write claims as they are now; the ones that were split off inherit from those they came from.
 
-        Where a picked one lies now is where it is staged.
+        Where a picked one lies now is where it is staged. One without a line is in no shipment, and one that is only
+        promised was picked by nobody.
         """
         split = [claim for claim in claims if claim.split_from is not None]
         if split:
@@ -166,12 +183,17 @@ class Promises(Tables):
             UPDATE reservation
             SET batch_id = changed.batch_id, site_id = changed.site_id, location_id = changed.location_id,
                 quality = changed.quality, quantity = changed.quantity, status = changed.status, code = changed.code,
-                reason = changed.reason, changed_at = $10,
-                staged_at = CASE WHEN picked_at IS NULL OR reservation.location_id = changed.location_id
+                reason = changed.reason, changed_at = $10, line_id = changed.line_id,
+                shipment_id = CASE WHEN changed.line_id IS NOT NULL THEN shipment_id END,
+                picked_at = CASE WHEN changed.status <> 'promised' THEN picked_at END,
+                picked_by = CASE WHEN changed.status <> 'promised' THEN picked_by END,
+                staged_at = CASE WHEN changed.status = 'promised' THEN NULL
+                                 WHEN picked_at IS NULL OR reservation.location_id = changed.location_id
                                  THEN staged_at ELSE changed.location_id END
             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::text[],
-                        $8::text[], $9::text[])
-                 AS changed (reservation_id, batch_id, site_id, location_id, quality, quantity, status, code, reason)
+                        $8::text[], $9::text[], $11::uuid[])
+                 AS changed (reservation_id, batch_id, site_id, location_id, quality, quantity, status, code, reason,
+                             line_id)
             WHERE reservation.reservation_id = changed.reservation_id
             """,
             *columns(
@@ -189,4 +211,5 @@ class Promises(Tables):
                 9,
             ),
             now,
+            [claim.line_id for claim in claims],
         )
