@@ -3,13 +3,21 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
+
+from bench.peers import PEERS
 
 OUT = Path(__file__).parent / "out" / "latest.json"
 
+_TIMES = frozenset({"ms", "s"})
+
 
 class Figure(TypedDict):
-    """One line of the table. `bound` is what the same machine did without our rules in the same run (or the limit)."""
+    """One line of the table. `bound` is what the same machine did without our rules in the same run (or the limit).
+
+    `holds` is None where there is no goal. `efficiency` is ours / bound; `ratio` says how many times better than the
+    best of `peers` ours is, whether more is better (rates) or less (times).
+    """
 
     id: str
     what: str
@@ -17,7 +25,46 @@ class Figure(TypedDict):
     unit: str
     bound: float | None
     goal: str
-    holds: bool
+    holds: bool | None
+    efficiency: NotRequired[float]
+    peers: NotRequired[dict[str, float]]
+    ratio: NotRequired[float]
+
+
+def figure(
+    id: str,  # noqa: A002 - what it is called in the table
+    what: str,
+    value: float,
+    unit: str,
+    *,
+    bound: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    places: int = 1,
+) -> Figure:
+    """A figure judged by its goal and compared with its bound and with what is known of the peers."""
+    goal, holds = "", None
+    if at_least is not None:
+        goal, holds = f">= {at_least:,}", value >= at_least
+    elif at_most is not None:
+        goal, holds = f"< {at_most:,}" if at_most else "= 0", value < at_most or value == at_most == 0
+    made = Figure(
+        id=id,
+        what=what,
+        value=round(value, places),
+        unit=unit,
+        bound=None if bound is None else round(bound, places),
+        goal=goal,
+        holds=holds,
+    )
+    if bound:
+        made["efficiency"] = round(value / bound, 3)
+    if peers := PEERS.get(id):
+        made["peers"] = peers
+        if value:
+            times = unit in _TIMES
+            made["ratio"] = round(min(peers.values()) / value if times else value / max(peers.values()), 1)
+    return made
 
 
 def keep(figures: Sequence[Figure]) -> None:

@@ -1,0 +1,304 @@
+"""Where a work is measured: the run's broker and database, and services as processes with topics of their own."""
+
+import asyncio
+import contextlib
+import copy
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import asyncpg
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from bench.clients import Request, Result, Spec
+from contracts.event import Topic
+from contracts.topics import TOPICS
+from delivery import Settings
+from delivery.kafka import create_topics, open_producer
+from deploy.local.child import Child
+from deploy.local.issuer import ISSUER
+from deploy.local.processes import System
+from deploy.local.servers import Servers
+
+_ROOT = Path(__file__).resolve().parents[1]
+_READY_WITHIN = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Messages ready to send to a topic: key, body, headers."""
+
+    topic: Topic
+    messages: Sequence[tuple[bytes, bytes, list[tuple[str, bytes]]]]
+
+
+class Stage:
+    """Some services on the run's servers, apart from every other stage by topic prefix and databases."""
+
+    def __init__(self, servers: Servers, folder: Path, mark: str, services: Sequence[str], **settings: str) -> None:
+        self.servers = copy.copy(servers)
+        self.servers.topic_prefix += f"{mark}."
+        self.servers.database_prefix += f"{mark}_"
+        self.folder = folder / mark
+        self.system = System(self.folder, self.servers, services=services, settings={"LOG_LEVEL": "WARNING"} | settings)
+        self.producer: AIOKafkaProducer
+
+    @property
+    def prefix(self) -> str:
+        return self.servers.topic_prefix
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings()
+        await create_topics(settings, TOPICS, client="bench")
+        self.producer = await open_producer(settings, client="bench")
+        try:
+            await self.system.start()
+        except BaseException:
+            await self.producer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.producer.stop()
+        await self.system.stop()
+
+    def _settings(self) -> Settings:
+        return Settings(
+            database_dsn="postgresql://nobody@127.0.0.1/none",
+            kafka_bootstrap_servers=self.servers.kafka,
+            topic_prefix=self.prefix,
+            token_issuer=ISSUER,
+            token_jwks=str(self.system.issuer.jwks),
+            environment="local",
+        )
+
+    # Messages
+
+    async def send(self, load: Load) -> None:
+        """Put messages on their topic, pipelined, in order per key; returns when the broker has them all."""
+        topic = self.prefix + load.topic.name
+        sent = [await self.producer.send(topic, body, key=key, headers=headers) for key, body, headers in load.messages]
+        await asyncio.gather(*sent)
+
+    async def took(self, service: str, *loads: Load) -> float:
+        """Send, and wait until the service has acknowledged it all; messages a second."""
+        began = time.perf_counter()
+        for load in loads:
+            await self.send(load)
+        await self.caught_up(service, [load.topic for load in loads])
+        return sum(len(load.messages) for load in loads) / (time.perf_counter() - began)
+
+    async def caught_up(self, service: str, topics: Sequence[Topic], *, seconds: float = 120) -> None:
+        """Wait until a service has acknowledged everything on some topics."""
+        await caught_up(
+            self.servers.kafka,
+            f"{self.prefix}batchwise.{service}",
+            [self.prefix + topic.name for topic in topics],
+            seconds=seconds,
+        )
+
+    def listen(self, *topics: Topic) -> "Listener":
+        """Hear topics from their ends."""
+        return Listener(self.servers.kafka, [self.prefix + topic.name for topic in topics])
+
+    # HTTP
+
+    async def call(
+        self,
+        service: str,
+        requests: Sequence[Request],
+        *,
+        user: str,
+        clients: int = 1,
+        rate: float | None = None,
+        own: bool = False,
+        keep_bodies: bool = False,
+    ) -> Result:
+        """Let clients in a process of their own send the requests to a service.
+
+        Raises:
+            AssertionError: a call was answered with anything but success.
+        """
+        spec = Spec(
+            port=int(self.system.urls[service].rpartition(":")[2]),
+            token=self.system.token(user),
+            requests=[*requests],
+            clients=clients,
+            rate=rate,
+            own=own,
+            keep_bodies=keep_bodies,
+        )
+        mark = self.folder / f"clients-{uuid4().hex[:8]}"
+        asked, answered = mark.with_suffix(".spec.json"), mark.with_suffix(".result.json")
+        asked.write_text(spec.model_dump_json())
+        child = python(mark.name, ["-m", "bench.clients", str(asked), str(answered)], self.folder)
+        child.start()
+        try:
+            code = await child.ended(seconds=120)
+            assert code == 0, child.last_words(20)
+        finally:
+            await child.kill()
+        result = Result.model_validate_json(answered.read_bytes())
+        assert not result.unexpected, f"{service} refused: {result.statuses} {result.unexpected}"
+        return result
+
+    # Database
+
+    @contextlib.asynccontextmanager
+    async def database(self, service: str) -> AsyncIterator[asyncpg.Connection]:
+        """A connection to a service's database, as its owner."""
+        connection = await asyncpg.connect(self.servers.dsn(service))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def rows_written(self, service: str) -> int:
+        """Rows inserted and updated in a service's database since its statistics began."""
+        async with self.database(service) as db:
+            await db.execute("SELECT pg_stat_force_next_flush()")
+            return int(await db.fetchval("SELECT sum(n_tup_ins + n_tup_upd) FROM pg_stat_user_tables"))
+
+    # Our bound
+
+    async def bound(self, load: Load, *, rows: float, messages: float, size: int) -> float:
+        """Messages a second of the bare loop: the same messages, as many rows and answers each of `size` bytes.
+
+        It starts idle, as the service did. Nothing else should run meanwhile: stop the services first.
+        """
+        name = f"bound{uuid4().hex[:6]}"
+        dsn = await self.servers.create_database(name)
+        source = Topic(f"bound.{name}-in.v1", "The same messages.", (), foreign=True)
+        target = Topic(f"bound.{name}-out.v1", "As many answers.", (), foreign=True)
+        await create_topics(self._settings(), [source, target], client="bench")
+        answers = messages > 0
+        arguments = [
+            *(self.servers.kafka, dsn, self.prefix + name, self.prefix + source.name, self.prefix + target.name),
+            *("500", str(rows), str(messages), str(size)),
+        ]
+        loop = python(name, ["-m", "bench.bound", *arguments], self.folder)
+        loop.start()
+        try:
+            async with self.listen(target) as heard:
+                warm = Load(source, load.messages[: max(1, round(1 / messages) + 1 if answers else 1)])
+                await self.send(warm)
+                await heard.until(lambda: len(heard.heard) >= int(len(warm.messages) * messages), seconds=30)
+                heard.heard.clear()
+                began = time.perf_counter()
+                sending = asyncio.create_task(self.send(Load(source, load.messages)))
+                expected = int(len(load.messages) * messages) - 1
+                ended = await heard.until(lambda: len(heard.heard) >= expected, seconds=300)
+                await sending
+        finally:
+            await loop.stop()
+        return len(load.messages) / (ended - began)
+
+
+def python(name: str, arguments: Sequence[str], folder: Path) -> Child:
+    """A Python process of ours, not started yet."""
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    return Child(name, [sys.executable, *arguments], log=folder / f"{name}.log", environment=environment, folder=_ROOT)
+
+
+async def caught_up(brokers: str, group: str, topics: Sequence[str], *, seconds: float = 120) -> None:
+    """Wait until a group has acknowledged everything on its topics."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
+    reader = AIOKafkaConsumer(bootstrap_servers=brokers)
+    await admin.start()
+    await reader.start()
+    try:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            parts = [TopicPartition(topic, n) for topic in topics for n in reader.partitions_for_topic(topic) or ()]
+            if not parts:
+                await reader._client.force_metadata_update()
+                reader._client.set_topics(topics)
+                await asyncio.sleep(0.05)
+                continue
+            ends = await reader.end_offsets(parts)
+            done = await admin.list_consumer_group_offsets(group)
+            if all(end == 0 or (part in done and done[part].offset >= end) for part, end in ends.items()):
+                return
+            await asyncio.sleep(0.02)
+        raise TimeoutError(f"{group} did not catch up within {seconds} s")
+    finally:
+        await admin.close()
+        await reader.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message as it came: type, unparsed body, and when (seconds of the monotonic clock)."""
+
+    kind: str
+    body: bytes
+    at: float
+
+    def read(self) -> Any:
+        """The body's JSON."""
+        return orjson.loads(self.body)
+
+
+class Listener:
+    """Reads topics from their ends and keeps what comes, unparsed."""
+
+    def __init__(self, brokers: str, topics: Sequence[str]) -> None:
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=brokers, enable_auto_commit=False, fetch_max_bytes=50_000_000
+        )
+        self._topics = topics
+        self.heard: list[Heard] = []
+
+    async def __aenter__(self) -> "Listener":
+        await self._consumer.start()
+        parts = [TopicPartition(topic, n) for topic in self._topics for n in await self._partitions(topic)]
+        self._consumer.assign(parts)
+        await self._consumer.seek_to_end()
+        for part in parts:
+            await self._consumer.position(part)
+        return self
+
+    async def _partitions(self, topic: str) -> Sequence[int]:
+        self._consumer._client.set_topics(self._topics)
+        deadline = time.monotonic() + _READY_WITHIN
+        while not (found := self._consumer.partitions_for_topic(topic)):
+            assert time.monotonic() < deadline, f"there is no topic {topic}"
+            await self._consumer._client.force_metadata_update()
+        return sorted(found)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._consumer.stop()
+
+    async def until(self, done: Callable[[], bool], *, seconds: float) -> float:
+        """Read until `done`; the moment of the last message that made it true (monotonic seconds)."""
+        deadline = time.perf_counter() + seconds
+        while not done():
+            polled = await self._consumer.getmany(timeout_ms=200)
+            now = time.perf_counter()
+            for records in polled.values():
+                self.heard += [Heard(dict(r.headers).get("ce_type", b"").decode(), r.value, now) for r in records]
+            if now > deadline:
+                raise TimeoutError(f"{len(self.heard)} messages came within {seconds} s")
+        return time.perf_counter()
+
+    def count(self, kind: str, wanted: int) -> Callable[[], bool]:
+        """Whether so many messages of a type were heard, counted as they come."""
+        seen = position = 0
+
+        def done() -> bool:
+            nonlocal seen, position
+            seen += sum(1 for found in self.heard[position:] if found.kind == kind)
+            position = len(self.heard)
+            return seen >= wanted
+
+        return done
