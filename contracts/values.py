@@ -14,12 +14,17 @@ QUANTITY_DIGITS = 21
 QUANTITY_PLACES = 6
 
 
+LONGEST_DECIMAL = 400
+"""Characters of one decimal's text, with the zeros that mean nothing."""
+
 _PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def _plainly_written(value: object) -> object:
     """Refuse a binary float (0.1 + 0.2 is not 0.3 there), and text that only a computer would call a number."""
     if isinstance(value, str):
+        if len(value) > LONGEST_DECIMAL:
+            raise ValueError(f"a number of {len(value)} characters: {LONGEST_DECIMAL} at most")
         if _PLAIN_DECIMAL.fullmatch(value) is None:
             raise ValueError("not a plain decimal number, such as 12.5")
     elif isinstance(value, float):
@@ -32,21 +37,29 @@ def _plain(value: Decimal) -> str:
     return format(value, "f")
 
 
-_DECIMAL = (
-    BeforeValidator(_plainly_written, json_schema_input_type=str),
-    PlainSerializer(_plain, return_type=str, when_used="json"),
-)
+def _as_text(digits: int, places: int, sign: str) -> tuple[BeforeValidator, PlainSerializer]:
+    """How a decimal stands in JSON: as text, whose form OpenAPI shows with its limits."""
+    form = rf"^{sign}[0-9]{{1,{digits - places}}}(\.[0-9]{{1,{places}}}0*)?$"
+    text = Annotated[str, StringConstraints(max_length=LONGEST_DECIMAL, pattern=form)]
+    return (
+        BeforeValidator(_plainly_written, json_schema_input_type=text),
+        PlainSerializer(_plain, return_type=str, when_used="json"),
+    )
 
-Quantity = Annotated[Decimal, Field(gt=0, max_digits=QUANTITY_DIGITS, decimal_places=QUANTITY_PLACES), *_DECIMAL]
+
+_UNSIGNED = _as_text(QUANTITY_DIGITS, QUANTITY_PLACES, "")
+_SIGNED = _as_text(QUANTITY_DIGITS, QUANTITY_PLACES, "-?")
+
+Quantity = Annotated[Decimal, Field(gt=0, max_digits=QUANTITY_DIGITS, decimal_places=QUANTITY_PLACES), *_UNSIGNED]
 """More than zero, in the unit named beside it; at most 15 digits before and 6 after the point; decimal text in JSON."""
 
-QuantityOrZero = Annotated[Decimal, Field(ge=0, max_digits=QUANTITY_DIGITS, decimal_places=QUANTITY_PLACES), *_DECIMAL]
+QuantityOrZero = Annotated[Decimal, Field(ge=0, max_digits=QUANTITY_DIGITS, decimal_places=QUANTITY_PLACES), *_UNSIGNED]
 """Zero or more; otherwise as `Quantity`."""
 
-Delta = Annotated[Decimal, Field(max_digits=QUANTITY_DIGITS, decimal_places=QUANTITY_PLACES), *_DECIMAL]
+Delta = Annotated[Decimal, Field(max_digits=QUANTITY_DIGITS, decimal_places=QUANTITY_PLACES), *_SIGNED]
 """A signed change of a quantity."""
 
-Money = Annotated[Decimal, Field(max_digits=24, decimal_places=8), *_DECIMAL]
+Money = Annotated[Decimal, Field(max_digits=24, decimal_places=8), *_as_text(24, 8, "-?")]
 """Signed; in the currency named beside it. An unknown amount is absent, never zero."""
 
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
@@ -58,7 +71,7 @@ Unit = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,3}$")]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[!-~]+$")]
 """A company's own code of an item, partner, site or location: 1 to 40 printable ASCII characters, no space."""
 
-BatchNo = Annotated[str, StringConstraints(pattern=r"^[!\"%&'()*+,\-./0-9:;<=>?A-Z_a-z]{1,20}$")]
+BatchNo = Annotated[str, StringConstraints(pattern="^[!\"%&'()*+,\\-./0-9:;<=>?A-Z_a-z]{1,20}$")]
 """What the label says: 1 to 20 characters of the GS1 AI-10 set. Upper and lower case differ."""
 
 _NO_NUL = r"^[^\x00]*$"

@@ -29,6 +29,8 @@ from delivery.database import open_pool, transaction
 from delivery.envelope import Envelope, new_id
 from delivery.failures import is_slow_down
 from delivery.handling import Announcements, CommandHandler, EventHandler, TopicLike, Work
+from delivery.memory import Memory
+from delivery.limits import LARGEST_REQUEST, LONGEST_QUERY
 from delivery.outbox import Speaker
 from delivery.parking import Parking, parking_router
 from delivery.relay import Relay
@@ -38,9 +40,7 @@ from delivery.telemetry import Metrics, Pulses, Tracing, followed, logged_under,
 
 _log = structlog.get_logger("delivery.app")
 
-LARGEST_REQUEST = 2_000_000
-"""Bytes of one HTTP body."""
-
+_SURVEY_SECONDS = 10.0
 _NOT_ASKED = "not asked yet"
 _SILENT_SECONDS = 3.0
 _ANSWER_SECONDS = 10.0
@@ -265,7 +265,7 @@ class Runtime:
 
 
 class _Observed:
-    """Around every HTTP call: a span, a metric, a limit on the body, and a problem instead of a bare 500."""
+    """Around every HTTP call: a span, a metric, limits on body and time, and a problem instead of a bare 500."""
 
     def __init__(self, app: ASGIApp, runtime: Runtime) -> None:
         self._app = app
@@ -276,7 +276,11 @@ class _Observed:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        if int(headers.get(b"content-length", b"0") or 0) > LARGEST_REQUEST:
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit():
+            await _no_length(length)(scope, receive, send)
+            return
+        if len(length) > 18 or int(length) > LARGEST_REQUEST:
             await _too_large()(scope, receive, send)
             return
         runtime = self._runtime
@@ -310,8 +314,10 @@ class _Observed:
             call = asyncio.ensure_future(self._app(scope, watched_receive, watched_send))
             try:
                 while not (await asyncio.wait({call}, timeout=1.0))[0]:
-                    late = time.perf_counter() - began > _ANSWER_SECONDS
-                    if late and not answered and not runtime.database_answers:
+                    if answered:
+                        continue
+                    lasted = time.perf_counter() - began
+                    if lasted > _ANSWER_SECONDS and not runtime.database_answers:
                         _log.warning("a call met a database that is silent", call=name)
                         given_up, status = True, 503
                         await problems.away()(scope, receive, send)
@@ -336,11 +342,13 @@ class _Observed:
 
 
 def _too_large() -> Response:
-    return problems.problem_response(
-        problems.Problem(
-            title="Too large", status=413, code="too_large", detail=f"the body has more than {LARGEST_REQUEST} bytes"
-        )
-    )
+    refused = problems.problem(413, "too_large", f"the body has more than {LARGEST_REQUEST} bytes", field="body")
+    return problems.problem_response(refused.problem)
+
+
+def _no_length(given: bytes) -> Response:
+    detail = f"header 'content-length' is {given[:40].decode('latin-1')!r}: a number of bytes is needed"
+    return problems.problem_response(problems.problem(400, "bad_request", detail, field="Content-Length").problem)
 
 
 def _utc_now() -> dt.datetime:
@@ -376,7 +384,7 @@ def build(
     )
     app.state.runtime = runtime = Runtime(service, settings, clock=clock, tracer_provider=tracer_provider)
     problems.install(app)
-    problems.describe(app)
+    problems.describe(app, body_bytes=LARGEST_REQUEST, query_bytes=LONGEST_QUERY, seconds=settings.answer_seconds)
     routers = (*service.routers, parking_router())
     for router in routers:
         app.include_router(router)
@@ -418,6 +426,11 @@ def _roles_of(dependant: Dependant) -> frozenset[str]:
     return frozenset.intersection(*asked) if asked else frozenset()
 
 
+                    if lasted > runtime.settings.answer_seconds:
+                        _log.warning("a call took too long", call=name, seconds=round(lasted, 1))
+                        given_up, status = True, 504
+                        await problems.too_slow(runtime.settings.answer_seconds)(scope, receive, send)
+                        return
 def _health_router(runtime: Runtime) -> APIRouter:
     """For the platform, without a token: it says nothing about any business."""
     router = APIRouter(tags=["health"])

@@ -251,7 +251,7 @@ def _matching(call: _Call, given: Mapping[tuple[str, str], tuple[bytes, _Given]]
 
 def _reused(key: str) -> _Given:
     detail = f"Idempotency-Key {key!r} was used for another call: take a new key for a new call"
-    other = Refusal(422, "idempotency_key_reused", detail)
+    other = Refusal(422, "idempotency_key_reused", detail, field="Idempotency-Key")
     return _Given(other.status, other.media_type, other.content(), again=False)
 
 
@@ -294,10 +294,11 @@ async def _keep_answers(db: Connection, answers: Sequence[tuple[str, str, bytes,
 class Desk:
     """Where an endpoint hands in a command for the person who calls."""
 
-    def __init__(self, request: Request, person: Person, idempotency_key: str) -> None:
+    def __init__(self, request: Request, person: Person, idempotency_key: str, correlation_id: str | None) -> None:
         self._request = request
         self.person = person
         self._idempotency_key = idempotency_key
+        self._correlation_id = correlation_id
 
     async def do(self, command: Any, *, keys: Sequence[str] = ()) -> Response:
         """Have a command done, with `keys` locked, in one transaction; the answer is kept with its Idempotency-Key."""
@@ -309,7 +310,7 @@ class Desk:
             source=f"batchwise/{runtime.service.name}",
             time=runtime.clock(),
             key="",
-            correlation_id=self._request.headers.get("x-correlation-id", "")[:100] or request_id,
+            correlation_id=self._correlation_id or request_id,
             actor=self.person.subject,
             traceparent=self._request.state.traceparent,
             person=self.person,
@@ -372,6 +373,7 @@ def desk(*roles: str) -> Callable[..., Desk]:
             Header(
                 min_length=1,
                 max_length=200,
+                alias="Idempotency-Key",
                 pattern=r"^[!-~]+$",
                 description="Chosen by the caller, new for each new call: the same key and body give the first answer "
                 "again, the same key with another body is refused (422).",
@@ -379,7 +381,16 @@ def desk(*roles: str) -> Callable[..., Desk]:
             ),
         ],
     ) -> Desk:
-        return Desk(request, person, idempotency_key)
+        return Desk(request, person, idempotency_key, correlation_id)
+        correlation_id: Annotated[
+            str | None,
+            Header(
+                alias="X-Correlation-Id",
+                max_length=100,
+                pattern=r"^[!-~]+$",
+                description="Goes with everything that comes of this call; without it the call gets one.",
+            ),
+        ] = None,
 
     take.allowed_roles = allowed.allowed_roles  # type: ignore[attr-defined]
     return take

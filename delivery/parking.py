@@ -1,7 +1,7 @@
 """Parked messages: listed, inspected, replayed in order with what waits behind them, or discarded with a reason."""
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -50,6 +50,9 @@ class Replayed(BaseModel):
     replayed: list[int] = Field(description="Took effect now, in this order.")
     still_parked: int | None = Field(description="The message that failed again; what is behind it waits.")
     error: str | None
+
+
+ParkedId = Annotated[int, Path(ge=1, le=2**62, description="The message's number, as the list shows it.")]
 
 
 class NotParked(LookupError):
@@ -224,7 +227,10 @@ class ReplayParked(BaseModel):
     """How to replay."""
 
     body: str | None = Field(
-        default=None, max_length=900_000, description="Replaces the body that came; kept beside it."
+        default=None,
+        max_length=900_000,
+        description="Replaces the body that came; kept beside it. Absent: as it came.",
+        examples=['{"name": "great bell", "n": 3}'],
     )
 
 
@@ -247,16 +253,16 @@ def parking_router() -> APIRouter:
     async def list_parked(
         place: Annotated[Parking, Depends(parking)],
         _person: Annotated[Person, Depends(read)],
-        status: Annotated[str, Query(pattern="^(parked|replayed|discarded)$")] = "parked",
+        status: Annotated[Literal["parked", "replayed", "discarded"], Query(description="How they stand.")] = "parked",
         after: Annotated[int, Query(ge=0, le=2**62, description="The last id of the page before.")] = 0,
-        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 100,
     ) -> list[ParkedMessage]:
         """Messages that wait for a person, oldest first."""
         return await place.listed(status=status, after=after, limit=limit)
 
     @router.get("/{parked_id}", responses=problem_responses(401, 403, 404, 422))
     async def inspect_parked(
-        parked_id: Annotated[int, Path(ge=1, le=2**62)],
+        parked_id: ParkedId,
         place: Annotated[Parking, Depends(parking)],
         _person: Annotated[Person, Depends(read)],
     ) -> ParkedWhole:
@@ -264,11 +270,11 @@ def parking_router() -> APIRouter:
         try:
             return await place.whole(parked_id)
         except NotParked as error:
-            raise problem(404, "not_parked", str(error)) from None
+            raise problem(404, "not_parked", str(error), field="parked_id") from None
 
     @router.post("/{parked_id}/replay", response_model=Replayed, responses=problem_responses(401, 403, 409, 422))
     async def replay_parked(
-        parked_id: Annotated[int, Path(ge=1, le=2**62)],
+        parked_id: ParkedId,
         how: ReplayParked,
         place: Annotated[Parking, Depends(parking)],
         at: Annotated[Desk, Depends(desk("supervisor"))],
@@ -280,13 +286,13 @@ def parking_router() -> APIRouter:
             try:
                 return Answer(await place.replay(parked_id, by=at.person.subject, edited=edited))
             except NotParked as error:
-                return Refusal(409, "not_parked", str(error))
+                return Refusal(409, "not_parked", str(error), field="parked_id")
 
         return await at.once(act)
 
     @router.post("/{parked_id}/discard", status_code=204, responses=problem_responses(401, 403, 409, 422))
     async def discard_parked(
-        parked_id: Annotated[int, Path(ge=1, le=2**62)],
+        parked_id: ParkedId,
         why: DiscardParked,
         place: Annotated[Parking, Depends(parking)],
         at: Annotated[Desk, Depends(desk("supervisor"))],
@@ -297,7 +303,7 @@ def parking_router() -> APIRouter:
             try:
                 await place.discard(parked_id, by=at.person.subject, why=why.reason)
             except NotParked as error:
-                return Refusal(409, "not_parked", str(error))
+                return Refusal(409, "not_parked", str(error), field="parked_id")
             return Answer(status=204)
 
         return await at.once(act)

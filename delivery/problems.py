@@ -1,6 +1,7 @@
 """Errors over HTTP: problem+json (RFC 9457) that names the value, the limit, and what to do."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,11 +57,11 @@ class ProblemRaised(Exception):
         self.headers = dict(headers or {})
 
 
-def problem(status: int, code: str, detail: str, *, title: str | None = None) -> ProblemRaised:
-    """A problem ready to raise."""
-    return ProblemRaised(
-        Problem(title=title or _TITLES.get(status, "Problem"), status=status, code=code, detail=detail)
-    )
+def problem(status: int, code: str, detail: str, *, field: str | None = None) -> ProblemRaised:
+    """A problem ready to raise. `field` names what it is about: a field of the body, a parameter, or a header."""
+    fields = [] if field is None else [FieldProblem(field=_readable(field), problem=_readable(detail))]
+    title = _TITLES.get(status, "Problem")
+    return ProblemRaised(Problem(title=title, status=status, code=code, detail=_readable(detail), fields=fields))
 
 
 _TITLES = {
@@ -74,6 +75,7 @@ _TITLES = {
     422: "Not as asked",
     500: "A fault of ours",
     503: "Not now",
+    504: "Took too long",
 }
 
 
@@ -103,6 +105,15 @@ def away() -> Response:
     )
 
 
+def too_slow(seconds: float) -> Response:
+    """The answer when a call has lasted longer than a call may."""
+    detail = (
+        f"no answer within {seconds:g} s, the most that a call may last: ask for less; "
+        "a write may have been done, and the same call with its Idempotency-Key then gives its answer"
+    )
+    return problem_response(Problem(title=_TITLES[504], status=504, code="too_slow", detail=detail))
+
+
 def fault() -> Response:
     """The answer when something went wrong that nobody expected."""
     return problem_response(
@@ -127,11 +138,17 @@ def install(app: FastAPI) -> None:
         return problem_response(error.problem, error.headers)
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> Response:
-        title = _TITLES.get(error.status_code, "Problem")
-        code = title.lower().replace(" ", "_").strip("?")
+    async def _http(request: Request, error: HTTPException) -> Response:
+        found = _of_the_framework(request, error)
         return problem_response(
-            Problem(title=title, status=error.status_code, code=code, detail=str(error.detail)), error.headers
+            Problem(
+                title=_TITLES.get(error.status_code, "Problem"),
+                status=error.status_code,
+                code=_TITLES.get(error.status_code, "problem").lower().replace(" ", "_").strip("?"),
+                detail=found.problem,
+                fields=[found],
+            ),
+            error.headers,
         )
 
     @app.exception_handler(RequestValidationError)
@@ -143,6 +160,35 @@ def install(app: FastAPI) -> None:
         return problem_response(
             Problem(title=_TITLES[422], status=422, code="invalid_request", detail=detail, fields=fields)
         )
+
+
+def _of_the_framework(request: Request, error: HTTPException) -> FieldProblem:
+    """What a refusal by FastAPI or Starlette is about, in words that name the value and the limit."""
+    match error.status_code:
+        case 404:
+            return FieldProblem(field="path", problem=f"there is nothing at {_readable(request.url.path[:200])!r}")
+        case 405:
+            return FieldProblem(field="method", problem=f"{request.method[:20]} is not what can be done here")
+        case 400:
+            return FieldProblem(field="body", problem=_why_unreadable(error))
+    return FieldProblem(field="body", problem=_readable(str(error.detail)))
+
+
+def _why_unreadable(error: HTTPException) -> str:
+    """Why a body could not be read at all."""
+    match error.__cause__ or error.__context__:
+        case RecursionError():
+            return "body: its lists and objects are nested too deeply to be read"
+        case UnicodeDecodeError() as found:
+            return f"body: byte {found.start} is {found.object[found.start]:#04x}: JSON must be UTF-8"
+        case ValueError() as found if "integer string conversion" in str(found):
+            return f"body: it has a whole number of more than {sys.get_int_max_str_digits()} digits"
+    return f"body: {_readable(str(error.detail))}"
+
+
+def _readable(text: str) -> str:
+    """Without half characters (lone surrogates), which no JSON can carry: those are shown as `\\ud800`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def field_problems(errors: Sequence[Any]) -> list[FieldProblem]:
@@ -171,7 +217,8 @@ def _field_problem(found: Any) -> FieldProblem:
             words = [word for pair in allowed for word in pair if word and word != "unknown"]
             text = f"one of {', '.join(words)} is needed"
         case "model_attributes_type" | "dict_type" | "model_type":
-            text = "a JSON object is needed"
+            # Bytes are what the framework leaves unread: the header does not say that they are JSON.
+            text = "a JSON object is needed" + (", as application/json" if isinstance(value, bytes) else "")
         case "missing":
             return FieldProblem(field=field_name(location), problem="is missing")
     return FieldProblem(field=field_name(location), problem=text, value=_shown(value))
@@ -187,9 +234,22 @@ def _shown(value: Any) -> str:
         return repr(value)[:200]
 
 
-def describe(app: FastAPI) -> None:
-    """Say in the OpenAPI document what every operation does about errors, and who may call it."""
+def describe(app: FastAPI, *, body_bytes: int, query_bytes: int, seconds: float) -> None:
+    """Say in the OpenAPI document what every call does about errors, who may make it, and how large and long it may be.
+
+    Args:
+        body_bytes: the most that a body may have.
+        query_bytes: the most that a query may have.
+        seconds: the most that a call may last.
+    """
     plain = app.openapi
+    app.description = (
+        f"{app.description}\n\n**Limits.** A body has {body_bytes:,} bytes at most (413), a query {query_bytes:,} "
+        f"(422), a call lasts {seconds:g} s at most (504); while database or broker are away it is told to come again "
+        "(503). A query parameter that a call does not have is refused (422), never ignored. Numbers, texts, lists and "
+        "pages have the limits that stand with them. Every error is a problem (RFC 9457) whose `fields` name what it "
+        "is about."
+    )
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is not None:
@@ -207,6 +267,14 @@ def describe(app: FastAPI) -> None:
                     operation["description"] = (
                         f"{operation.get('description', '')}\n\nRoles: {', '.join(roles)}.".strip()
                     )
+                    responses = operation.setdefault("responses", {})
+                    for status in ("401", "403", "422", "503", "504"):
+                        responses.setdefault(status, {})
+                    operation["x-seconds-at-most"] = seconds
+                    if "requestBody" in operation:
+                        responses |= {"400": {}, "413": {}}
+                        operation["x-body-bytes-at-most"] = body_bytes
+                    operation["responses"] = dict(sorted(responses.items()))
                 for status, response in operation.get("responses", {}).items():
                     if status >= "400":
                         response["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}

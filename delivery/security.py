@@ -14,6 +14,7 @@ import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from delivery.limits import refuse_unknown_parameters
 from delivery.problems import problem
 from delivery.settings import Settings
 
@@ -43,7 +44,10 @@ class Person:
         """Refuse (403) a call about a site that the token does not reach."""
         if not self.may_at(site_id):
             raise problem(
-                403, "wrong_site", f"site {site_id!r} is not among the sites of this token: {sorted(self.sites)}"
+                403,
+                "wrong_site",
+                f"site {site_id!r} is not among the sites of this token: {sorted(self.sites)}",
+                field="site_id",
             )
 
 
@@ -164,7 +168,10 @@ def requires(*roles: str) -> Callable[..., Awaitable[Person]]:
                 403,
                 "wrong_role",
                 f"{found.subject!r} has roles {sorted(found.roles)}; one of {sorted(allowed)} is needed",
+                field="Authorization",
             )
+        # Here, since every call passes: who may not call learns nothing of its parameters.
+        refuse_unknown_parameters(request)
         return found
 
     person.allowed_roles = allowed  # type: ignore[attr-defined]
@@ -172,6 +179,6 @@ def requires(*roles: str) -> Callable[..., Awaitable[Person]]:
 
 
 def _who(why: str) -> Exception:
-    refused = problem(401, "not_authenticated", why)
+    refused = problem(401, "not_authenticated", why, field="Authorization")
     refused.headers["WWW-Authenticate"] = "Bearer"
     return refused

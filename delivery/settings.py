@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     topic_replicas: int = Field(default=1, ge=1, le=7, description="Copies of a topic when it is created.")
     http_host: str = Field(default="127.0.0.1", description="Where to listen.")
     http_port: int = Field(default=8000, ge=0, le=65_535, description="0: any free port.")
+    answer_seconds: int = Field(
+        default=30, ge=1, le=600, description="A call over HTTP that lasts longer is answered with 504."
+    )
     token_issuer: str = Field(description="Who signs tokens: an OIDC issuer URL, or `batchwise-local`.")
     token_audience: str = Field(default="batchwise", description="Whom a token must be for.")
     token_jwks: str = Field(default="", description="A JWKS file or URL; empty: found by OIDC discovery at the issuer.")

@@ -54,6 +54,14 @@ OperatorDesk = Annotated[Desk, Depends(desk("operator", "supervisor"))]
 ShippingDesk = Annotated[Desk, Depends(desk("operator", "supervisor", "planner", "integrator"))]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Rows of a page at most.")]
 After = Annotated[str | None, Query(max_length=300, description="`next` of the page before.")]
+OfItem = Annotated[Code | None, Query(description="Only of this item.")]
+OfCustomer = Annotated[Code | None, Query(description="Only of this customer.")]
+OfSite = Annotated[Code | None, Query(description="Only at this site.")]
+ItemId = Annotated[Code, Path(description="The company's own code.")]
+DemandId = Annotated[UUID, Path(description="As the answer to the demand said.")]
+PlanId = Annotated[UUID, Path(description="As the demand and its explanation say.")]
+PickId = Annotated[UUID, Path(description="As the list of picks says.")]
+ShipmentId = Annotated[UUID, Path(description="As the answer to the shipment said.")]
 
 DemandStatus = Literal["short", "partly_allocated", "allocated", "picked", "dispatching", "shipped", "cancelled"]
 PickStatus = Literal["open", "picked", "dispatching", "shipped", "stopped", "cancelled"]
@@ -85,7 +93,7 @@ async def raise_demand(body: RaiseDemand, at: PlannerDesk) -> Response:
     summary="Cancel a demand",
     responses=problem_responses(401, 403, 404, 409, 422),
 )
-async def cancel_demand(demand_id: UUID, body: Reason, at: PlannerDesk) -> Response:
+async def cancel_demand(demand_id: DemandId, body: Reason, at: PlannerDesk) -> Response:
     """What was promised and not picked is free again at once; what was picked is stopped and waits for a person."""
     return await at.do(CancelDemand(demand_id, body.reason))
 
@@ -97,7 +105,7 @@ async def cancel_demand(demand_id: UUID, body: Reason, at: PlannerDesk) -> Respo
     summary="Plan a demand again",
     responses=problem_responses(401, 403, 404, 409, 422),
 )
-async def replan_demand(demand_id: UUID, at: PlannerDesk) -> Response:
+async def replan_demand(demand_id: DemandId, at: PlannerDesk) -> Response:
     """Gives back what is promised and not picked, and promises again from the stock and by the rules of now."""
     return await at.do(ReplanDemand(demand_id))
 
@@ -112,11 +120,11 @@ async def replan_demand(demand_id: UUID, at: PlannerDesk) -> Response:
 async def list_demands(
     db: Reading,
     person: Reader,
-    item_id: Annotated[Code | None, Query()] = None,
-    customer_id: Annotated[Code | None, Query()] = None,
-    site_id: Annotated[Code | None, Query()] = None,
-    status: Annotated[DemandStatus | None, Query()] = None,
-    reference: Annotated[Reference | None, Query()] = None,
+    item_id: OfItem = None,
+    customer_id: OfCustomer = None,
+    site_id: OfSite = None,
+    status: Annotated[DemandStatus | None, Query(description="How it stands.")] = None,
+    reference: Annotated[Reference | None, Query(description="Order and line, as it was raised with.")] = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Page[DemandRow]:
@@ -144,11 +152,11 @@ async def list_demands(
     summary="One demand and its promise",
     responses=problem_responses(401, 403, 404),
 )
-async def show_demand(demand_id: UUID, db: Reading, person: Reader) -> DemandView:
+async def show_demand(demand_id: DemandId, db: Reading, person: Reader) -> DemandView:
     """What it has, what it misses, and why."""
     row = (await queries.demands_by_id(db, [demand_id])).get(demand_id)
     if row is None:
-        raise problem(404, "unknown_demand", f"there is no demand {demand_id}")
+        raise problem(404, "unknown_demand", f"there is no demand {demand_id}", field="demand_id")
     latest = await queries.plan(db, demand_id=demand_id, decided=True)
     passed_over = []
     if latest is not None:
@@ -172,11 +180,11 @@ async def show_demand(demand_id: UUID, db: Reading, person: Reader) -> DemandVie
     summary="Why a demand got what it got",
     responses=problem_responses(401, 403, 404),
 )
-async def explain_demand(demand_id: UUID, db: Reading, person: Reader) -> ExplanationView:
+async def explain_demand(demand_id: DemandId, db: Reading, person: Reader) -> ExplanationView:
     """Every candidate that its latest plan looked at, in order, with verdict, reason and sort keys."""
     kept = await queries.plan(db, demand_id=demand_id, decided=True)
     if kept is None:
-        raise problem(404, "unknown_demand", f"there is no plan of a demand {demand_id}")
+        raise problem(404, "unknown_demand", f"there is no plan of a demand {demand_id}", field="demand_id")
     _, made = replay(kept["policy"], kept["inputs"])
     return ExplanationView(
         demand_id=demand_id,
@@ -197,7 +205,7 @@ async def explain_demand(demand_id: UUID, db: Reading, person: Reader) -> Explan
     summary="A plan as it was kept",
     responses=problem_responses(401, 403, 404),
 )
-async def show_plan(plan_id: UUID, db: Reading, person: Reader) -> PlanView:
+async def show_plan(plan_id: PlanId, db: Reading, person: Reader) -> PlanView:
     """What was asked, every candidate as it was seen, and what came out (candidates named by place, first 0)."""
     return PlanView.model_validate(await _plan(db, plan_id))
 
@@ -209,7 +217,7 @@ async def show_plan(plan_id: UUID, db: Reading, person: Reader) -> PlanView:
     summary="Decide a plan again and compare",
     responses=problem_responses(401, 403, 404),
 )
-async def replay_plan(plan_id: UUID, db: Reading, person: Reader) -> ReplayView:
+async def replay_plan(plan_id: PlanId, db: Reading, person: Reader) -> ReplayView:
     """By the rules of the policy that decided it, from what was seen then."""
     kept = await _plan(db, plan_id)
     _, made = replay(kept["policy"], kept["inputs"])
@@ -231,11 +239,11 @@ async def replay_plan(plan_id: UUID, db: Reading, person: Reader) -> ReplayView:
     responses=problem_responses(401, 403, 422),
 )
 async def availability(
-    item_id: Annotated[Code, Path()],
+    item_id: ItemId,
     request: Request,
     db: Reading,
     person: Reader,
-    site_id: Annotated[Code | None, Query()] = None,
+    site_id: OfSite = None,
     after: After = None,
     limit: Limit = 200,
 ) -> Page[AvailabilityRow]:
@@ -261,9 +269,9 @@ async def availability(
 async def list_picks(
     db: Reading,
     person: Reader,
-    site_id: Annotated[Code | None, Query()] = None,
-    status: Annotated[PickStatus | None, Query()] = None,
-    demand_id: Annotated[UUID | None, Query()] = None,
+    site_id: OfSite = None,
+    status: Annotated[PickStatus | None, Query(description="How it stands.")] = None,
+    demand_id: Annotated[UUID | None, Query(description="Only of this demand.")] = None,
     after: After = None,
     limit: Limit = 200,
 ) -> Page[PickView]:
@@ -293,11 +301,11 @@ async def list_picks(
     summary="One pick",
     responses=problem_responses(401, 403, 404),
 )
-async def show_pick(pick_id: UUID, db: Reading, person: Reader) -> PickView:
+async def show_pick(pick_id: PickId, db: Reading, person: Reader) -> PickView:
     """However it stands."""
     row = (await queries.picks_by_id(db, [pick_id])).get(pick_id)
     if row is None:
-        raise problem(404, "unknown_pick", f"there is no pick {pick_id}")
+        raise problem(404, "unknown_pick", f"there is no pick {pick_id}", field="pick_id")
     return pick_view(row)
 
 
@@ -308,7 +316,7 @@ async def show_pick(pick_id: UUID, db: Reading, person: Reader) -> PickView:
     summary="Scan what was fetched",
     responses=problem_responses(401, 403, 404, 409, 422),
 )
-async def scan_pick(pick_id: UUID, body: ScanBody, at: OperatorDesk) -> Response:
+async def scan_pick(pick_id: PickId, body: ScanBody, at: OperatorDesk) -> Response:
     """`accepted` books the quantity to staging; any other verdict changes nothing and says why."""
     return await at.do(
         ScanPick(pick_id, body.scan, body.location_id, body.quantity, body.to_location_id, body.allow_swap)
@@ -337,7 +345,7 @@ async def make_shipment(body: MakeShipmentBody, at: ShippingDesk) -> Response:
     summary="Send a shipment to the gate",
     responses=problem_responses(401, 403, 404, 409, 422),
 )
-async def dispatch_shipment(shipment_id: UUID, at: ShippingDesk) -> Response:
+async def dispatch_shipment(shipment_id: ShipmentId, at: ShippingDesk) -> Response:
     """Each line is asked of inventory, which lets it leave (`shipped`) or refuses it (`stopped`, and planned again)."""
     return await at.do(DispatchShipment(shipment_id))
 
@@ -352,8 +360,8 @@ async def dispatch_shipment(shipment_id: UUID, at: ShippingDesk) -> Response:
 async def list_shipments(
     db: Reading,
     person: Reader,
-    customer_id: Annotated[Code | None, Query()] = None,
-    site_id: Annotated[Code | None, Query()] = None,
+    customer_id: OfCustomer = None,
+    site_id: OfSite = None,
     after: After = None,
     limit: Limit = 50,
 ) -> Page[ShipmentView]:
@@ -372,18 +380,18 @@ async def list_shipments(
     summary="One shipment",
     responses=problem_responses(401, 403, 404),
 )
-async def show_shipment(shipment_id: UUID, db: Reading, person: Reader) -> ShipmentView:
+async def show_shipment(shipment_id: ShipmentId, db: Reading, person: Reader) -> ShipmentView:
     """With its lines as they stand."""
     rows = await queries.shipments(db, shipment_ids=[shipment_id])
     if not rows:
-        raise problem(404, "unknown_shipment", f"there is no shipment {shipment_id}")
+        raise problem(404, "unknown_shipment", f"there is no shipment {shipment_id}", field="shipment_id")
     return ShipmentView.model_validate(rows[0])
 
 
 async def _plan(db: Pool, plan_id: UUID) -> dict[str, Any]:
     kept = await queries.plan(db, plan_id=plan_id)
     if kept is None:
-        raise problem(404, "unknown_plan", f"there is no plan {plan_id}")
+        raise problem(404, "unknown_plan", f"there is no plan {plan_id}", field="plan_id")
     return kept
 
 
@@ -476,4 +484,4 @@ def _keys(after: str | None, count: int) -> Sequence[str] | None:
 
 
 def _bad_after(after: str | None) -> Exception:
-    return problem(422, "invalid_after", f"after {after!r} is not the `next` of a page")
+    return problem(422, "invalid_after", f"after {after!r} is not the `next` of a page", field="after")

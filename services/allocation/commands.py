@@ -187,10 +187,13 @@ def _not_changeable(
         row = rows.get(command.demand_id)
         person = work.cause(command).person
         if row is None:
-            refused[n] = Refusal(404, "unknown_demand", f"there is no demand {command.demand_id}")
+            refused[n] = Refusal(404, "unknown_demand", f"there is no demand {command.demand_id}", field="demand_id")
         elif person is not None and not person.may_at(row["site_id"]):
             refused[n] = Refusal(
-                403, "wrong_site", f"the demand is at site {row['site_id']!r}, not among {sorted(person.sites)}"
+                403,
+                "wrong_site",
+                f"the demand is at site {row['site_id']!r}, not among {sorted(person.sites)}",
+                field="demand_id",
             )
         elif row["status"] == "cancelled":
             refused[n] = _already_cancelled(command.demand_id)
@@ -199,12 +202,13 @@ def _not_changeable(
                 409,
                 "already_on_its_way",
                 f"demand {command.demand_id}: all {row['wanted']:f} {row['unit']} are {row['status']}",
+                field="demand_id",
             )
     return refused
 
 
 def _already_cancelled(demand_id: UUID) -> Answer:
-    return Refusal(409, "already_cancelled", f"demand {demand_id} was cancelled already")
+    return Refusal(409, "already_cancelled", f"demand {demand_id} was cancelled already", field="demand_id")
 
 
 def _with_more(answers: dict[int, Answer], says: Sequence[Announcement]) -> list[Answer]:

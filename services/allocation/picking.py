@@ -85,12 +85,15 @@ class _Tellers:
         pick = self._picks.get(command.pick_id)
         cause = self._work.cause(command)
         if pick is None:
-            self._answers[n] = Refusal(404, "unknown_pick", f"there is no pick {command.pick_id}")
+            self._answers[n] = Refusal(404, "unknown_pick", f"there is no pick {command.pick_id}", field="pick_id")
             return
         if cause.person is not None and not cause.person.may_at(pick.spot.site_id):
             sites = sorted(cause.person.sites)
             self._answers[n] = Refusal(
-                403, "wrong_site", f"pick {pick.pick_id} is at site {pick.spot.site_id!r}, not among {sites}"
+                403,
+                "wrong_site",
+                f"pick {pick.pick_id} is at site {pick.spot.site_id!r}, not among {sites}",
+                field="pick_id",
             )
             return
         refused = scanned if isinstance(scanned, RefusedScan) else self._judge(pick, scanned, command.location_id)

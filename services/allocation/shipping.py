@@ -71,6 +71,7 @@ async def make_shipments(work: Work, commands: Sequence[MakeShipment]) -> Sequen
             "nothing_picked",
             f"nothing that was picked for customer {command.customer_id!r} at site {command.site_id!r} waits for a "
             "shipment",
+            field="customer_id",
         )
         for n, command in enumerate(commands)
     ]
@@ -89,13 +90,20 @@ async def dispatch_shipments(work: Work, commands: Sequence[DispatchShipment]) -
         shipment = shipments.get(command.shipment_id)
         person = work.cause(command).person
         if shipment is None:
-            answers[n] = Refusal(404, "unknown_shipment", f"there is no shipment {command.shipment_id}")
+            answers[n] = Refusal(
+                404, "unknown_shipment", f"there is no shipment {command.shipment_id}", field="shipment_id"
+            )
         elif person is not None and not person.may_at(shipment["site_id"]):
             answers[n] = Refusal(
-                403, "wrong_site", f"the shipment is at site {shipment['site_id']!r}, not among {sorted(person.sites)}"
+                403,
+                "wrong_site",
+                f"the shipment is at site {shipment['site_id']!r}, not among {sorted(person.sites)}",
+                field="shipment_id",
             )
         elif shipment["dispatched_at"] is not None or command.shipment_id in going:
-            answers[n] = Refusal(409, "already_dispatched", f"shipment {command.shipment_id} was dispatched already")
+            answers[n] = Refusal(
+                409, "already_dispatched", f"shipment {command.shipment_id} was dispatched already", field="shipment_id"
+            )
         else:
             going[command.shipment_id] = n
     by = {shipment_id: work.cause(commands[n]).actor or "unknown" for shipment_id, n in going.items()}
@@ -107,7 +115,9 @@ async def dispatch_shipments(work: Work, commands: Sequence[DispatchShipment]) -
         if shipment_id in says:
             answers[n] = Answer(views[shipment_id], 200, says[shipment_id])
         else:
-            answers[n] = Refusal(409, "nothing_to_dispatch", f"every line of shipment {shipment_id} was taken back")
+            answers[n] = Refusal(
+                409, "nothing_to_dispatch", f"every line of shipment {shipment_id} was taken back", field="shipment_id"
+            )
     return [answers[n] for n in range(len(commands))]
 
 

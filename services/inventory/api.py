@@ -57,11 +57,16 @@ router = APIRouter()
 _ANYBODY = ("operator", "inspector", "supervisor", "planner", "quality", "integrator", "auditor")
 Reader = Annotated[Person, Depends(requires(*_ANYBODY))]
 Db = Annotated[Pool, Depends(reading)]
-SiteId = Annotated[Code, Path(examples=["SH1"])]
-ZoneId = Annotated[Code, Path(examples=["COLD-STORE"])]
-LocationId = Annotated[Code, Path(examples=["A-01-2"])]
+SiteId = Annotated[Code, Path(description="The warehouse.", examples=["SH1"])]
+ZoneId = Annotated[Code, Path(description="The area, by its code within the site.", examples=["COLD-STORE"])]
+LocationId = Annotated[Code, Path(description="The bin, by its code within the site.", examples=["A-01-2"])]
+OfItem = Annotated[Code | None, Query(description="Only of this item.")]
+OfBatch = Annotated[UUID | None, Query(description="Only of this batch, by its internal id.")]
+OfSite = Annotated[Code | None, Query(description="Only at this site; needed where a token reaches some sites only.")]
+OfZone = Annotated[Code | None, Query(description="Only in this zone of the site.")]
+HoldId = Annotated[UUID, Path(description="As the list of holds says.")]
 BatchId = Annotated[UUID, Path(description="The internal id that never changes.")]
-Limit = Annotated[int, Query(ge=1, le=1000)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 After = Annotated[str | None, Query(max_length=400, description="`next` of the page before.")]
 AtTime = Annotated[AwareDatetime | None, Query(description="With an offset, such as 2026-03-02T09:00:00Z.")]
 
@@ -86,7 +91,9 @@ def _unseal(after: str | None, width: int) -> list[str] | None:
     except (ValueError, binascii.Error):
         key = None
     if not isinstance(key, list) or len(key) != width or not all(_is_text(part) for part in key):
-        raise problem(422, "invalid_request", f"after: {after[:80]!r} is not the `next` of a page of this list")
+        raise problem(
+            422, "invalid_request", f"after: {after[:80]!r} is not the `next` of a page of this list", field="after"
+        )
     return key
 
 
@@ -95,7 +102,12 @@ def _only_own_site(person: Person, site_id: str | None) -> None:
     if site_id is not None:
         person.require_site(site_id)
     elif "*" not in person.sites:
-        raise problem(403, "wrong_site", f"this token reaches {sorted(person.sites)} only: name one of them as site_id")
+        raise problem(
+            403,
+            "wrong_site",
+            f"this token reaches {sorted(person.sites)} only: name one of them as site_id",
+            field="site_id",
+        )
 
 
 def _now(request: Request) -> dt.datetime:
@@ -193,7 +205,7 @@ async def read_site(site_id: SiteId, person: Reader, db: Db) -> SiteView:
     _only_own_site(person, site_id)
     found = next((site for site in await queries.sites(db) if site.site_id == site_id), None)
     if found is None:
-        raise problem(404, "unknown_site", f"there is no site {site_id!r}")
+        raise problem(404, "unknown_site", f"there is no site {site_id!r}", field="site_id")
     return found
 
 
@@ -209,7 +221,7 @@ async def list_locations(
     site_id: SiteId,
     person: Reader,
     db: Db,
-    zone_id: Annotated[Code | None, Query()] = None,
+    zone_id: OfZone = None,
     after: Annotated[Code | None, Query(description="The last location_id of the page before.")] = None,
     limit: Limit = 200,
 ) -> Page[LocationView]:
@@ -227,7 +239,7 @@ async def read_location(site_id: SiteId, location_id: LocationId, person: Reader
     _only_own_site(person, site_id)
     rows = await queries.locations(db, site_id, zone_id=None, only=location_id, after="", limit=1)
     if not rows:
-        raise problem(404, "unknown_location", f"site {site_id!r} has no location {location_id!r}")
+        raise problem(404, "unknown_location", f"site {site_id!r} has no location {location_id!r}", field="location_id")
     return rows[0]
 
 
@@ -236,7 +248,7 @@ async def count_list(
     site_id: SiteId,
     person: Reader,
     db: Db,
-    zone_id: Annotated[Code | None, Query()] = None,
+    zone_id: OfZone = None,
     limit: Limit = 500,
 ) -> list[CountLine]:
     """What the books have, to count by: what expires first first, then by location and batch."""
@@ -252,12 +264,12 @@ async def read_stock(
     person: Reader,
     db: Db,
     now: Now,
-    item_id: Annotated[Code | None, Query()] = None,
-    batch_id: Annotated[UUID | None, Query()] = None,
-    batch_no: Annotated[BatchNo | None, Query()] = None,
-    site_id: Annotated[Code | None, Query()] = None,
-    location_id: Annotated[Code | None, Query()] = None,
-    quality: Annotated[KnownQuality | None, Query()] = None,
+    item_id: OfItem = None,
+    batch_id: OfBatch = None,
+    batch_no: Annotated[BatchNo | None, Query(description="What the label says.")] = None,
+    site_id: OfSite = None,
+    location_id: Annotated[Code | None, Query(description="Only in locations of this code.")] = None,
+    quality: Annotated[KnownQuality | None, Query(description="Only of this quality.")] = None,
     as_of: AtTime = None,
     known_at: AtTime = None,
     after: After = None,
@@ -271,12 +283,17 @@ async def read_stock(
     _only_own_site(person, site_id)
     asked = queries.StockAsked(item_id, batch_id, batch_no, site_id, location_id, quality, as_of, known_at)
     if asked.earlier and item_id is None and batch_id is None:
-        raise problem(422, "invalid_request", "as_of and known_at need an item_id or a batch_id: the ledger is read")
+        raise problem(
+            422,
+            "invalid_request",
+            "as_of and known_at need an item_id or a batch_id: the ledger is read",
+            field="item_id",
+        )
     key = _unseal(after, 5)
     try:
         start = (key[0], UUID(key[1]), key[2], key[3], key[4]) if key else None
     except ValueError:
-        raise problem(422, "invalid_request", "after: not the `next` of a page of this list") from None
+        raise problem(422, "invalid_request", "after: not the `next` of a page of this list", field="after") from None
     rows = await queries.stock(db, asked, now, after=start, limit=limit)
     last = rows[-1] if len(rows) == limit else None
     following = _seal((last.item_id, last.batch_id, last.site_id, last.location_id, last.quality)) if last else None
@@ -285,11 +302,11 @@ async def read_stock(
 
 @router.get("/items/{item_id}/stock", tags=["stock"], response_model=ItemStockView, responses=_READ)
 async def read_item_stock(
-    item_id: Annotated[Code, Path(examples=["MILK-1L"])],
+    item_id: Annotated[Code, Path(description="The company's own code.", examples=["MILK-1L"])],
     person: Reader,
     db: Db,
     now: Now,
-    site_id: Annotated[Code | None, Query()] = None,
+    site_id: OfSite = None,
 ) -> Response:
     """An item's stock by batch and site, first expiring first, all of it in one answer."""
     _only_own_site(person, site_id)
@@ -308,22 +325,26 @@ async def read_batch_locations(batch_id: BatchId, person: Reader, db: Db, now: N
 async def list_movements(
     person: Reader,
     db: Db,
-    item_id: Annotated[Code | None, Query()] = None,
-    batch_id: Annotated[UUID | None, Query()] = None,
+    item_id: OfItem = None,
+    batch_id: OfBatch = None,
     location_id: Annotated[Code | None, Query(description="Together with its site_id.")] = None,
-    site_id: Annotated[Code | None, Query()] = None,
+    site_id: OfSite = None,
     reference: Annotated[Reference | None, Query(description="The receipt line, pick, shipment line, …")] = None,
     after: After = None,
     limit: Limit = 200,
 ) -> Page[MovementView]:
     """Lines of the ledger by item and sequence, of an item, a batch or a location."""
     if item_id is None and batch_id is None and location_id is None:
-        raise problem(422, "invalid_request", "name an item_id, a batch_id, or a location_id with its site_id")
+        raise problem(
+            422, "invalid_request", "name an item_id, a batch_id, or a location_id with its site_id", field="item_id"
+        )
     if location_id is not None and site_id is None:
-        raise problem(422, "invalid_request", f"location_id {location_id!r} without site_id: codes are a site's")
+        raise problem(
+            422, "invalid_request", f"location_id {location_id!r} without site_id: codes are a site's", field="site_id"
+        )
     key = _unseal(after, 2)
     if key and not (key[1].isdecimal() and len(key[1]) < 19):
-        raise problem(422, "invalid_request", "after: not the `next` of a page of this list")
+        raise problem(422, "invalid_request", "after: not the `next` of a page of this list", field="after")
     asked = queries.LinesAsked(item_id, batch_id, location_id, site_id, reference)
     rows = await queries.movements(db, asked, (key[0], int(key[1])) if key else None, limit)
     last = rows[-1] if len(rows) == limit else None
@@ -336,7 +357,9 @@ def _sites_of(line: MovementView) -> list[str]:
 
 
 @router.get("/sequence/{item_id}", tags=["stock"], responses=_READ)
-async def read_sequence(item_id: Annotated[Code, Path()], _person: Reader, db: Db) -> SequenceView:
+async def read_sequence(
+    item_id: Annotated[Code, Path(description="The company's own code.")], _person: Reader, db: Db
+) -> SequenceView:
     """The item's last number: how far somebody who listens must have come to know all of it."""
     return SequenceView(item_id=item_id, sequence=await queries.sequence(db, item_id))
 
@@ -348,23 +371,24 @@ async def read_sequence(item_id: Annotated[Code, Path()], _person: Reader, db: D
 async def propose_location(
     person: Reader,
     db: Db,
-    batch_id: Annotated[UUID, Query()],
-    site_id: Annotated[Code, Query()],
-    from_location_id: Annotated[Code, Query()],
-    quality: Annotated[KnownQuality, Query()],
+    batch_id: Annotated[UUID, Query(description="What is to be put away.")],
+    site_id: Annotated[Code, Query(description="Where it stands.")],
+    from_location_id: Annotated[Code, Query(description="The location where it stands now.")],
+    quality: Annotated[KnownQuality, Query(description="Which of it: goods of one quality go together.")],
     quantity: Annotated[Quantity | None, Query(description="Absent: all that stands there.")] = None,
 ) -> ProposalView:
     """Where these goods should go, by every rule that holds when they are put there; and why not elsewhere."""
     _only_own_site(person, site_id)
     batch = await queries.to_put_away(db, batch_id)
     if batch is None:
-        raise problem(404, "unknown_batch", f"batch {batch_id} was never received here")
+        raise problem(404, "unknown_batch", f"batch {batch_id} was never received here", field="batch_id")
     wanted = quantity or await queries.standing(db, batch_id, Spot(site_id, from_location_id, quality))
     if not wanted:
         raise problem(
             404,
             "not_there",
             f"nothing {quality} of batch {batch.batch_no!r} stands at {from_location_id!r} of {site_id!r}",
+            field="from_location_id",
         )
     goods = Goods(batch.item_id, batch_id, batch.batch_no, Quality(quality), wanted, batch.climate)
     there = await queries.shelves(db, site_id, batch.item_id, batch_id)
@@ -440,7 +464,7 @@ async def place_hold(body: PlaceHold, at: Annotated[Desk, Depends(desk("quality"
 
 @router.post("/holds/{hold_id}/lift", tags=["quality"], responses=_WRITE)
 async def lift_hold(
-    hold_id: Annotated[UUID, Path()], body: LiftBody, at: Annotated[Desk, Depends(desk("quality", "supervisor"))]
+    hold_id: HoldId, body: LiftBody, at: Annotated[Desk, Depends(desk("quality", "supervisor"))]
 ) -> Response:
     """End one hold; others stay. A recall lifts its own holds, and expired batches stay held."""
     return await at.do(LiftHold(hold_id, body.reason))
@@ -450,8 +474,8 @@ async def lift_hold(
 async def list_holds(
     person: Reader,
     db: Db,
-    batch_id: Annotated[UUID | None, Query()] = None,
-    item_id: Annotated[Code | None, Query()] = None,
+    batch_id: OfBatch = None,
+    item_id: OfItem = None,
     only_open: Annotated[bool | None, Query(alias="open", description="Absent: all.")] = None,
     after: Annotated[UUID | None, Query(description="The last hold_id of the page before.")] = None,
     limit: Limit = 200,

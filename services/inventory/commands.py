@@ -331,7 +331,7 @@ def _unknown_batch(batch_id: UUID) -> Answer:
     return Refusal(404, "unknown_batch", f"batch {batch_id} was never received here", field="batch_id")
 
 
-def _not_there(batch: Batch, wanted: Decimal, there: Decimal, spot: Spot, *, field: str | None = "quantity") -> Answer:
+def _not_there(batch: Batch, wanted: Decimal, there: Decimal, spot: Spot, *, field: str = "quantity") -> Answer:
     return Refusal(
         409,
         "not_there",
@@ -458,6 +458,7 @@ def _against_place(floor: _Floor, batch: Batch, command: PutAway, source: Spot, 
             why[0],
             f"batch {batch.facts.batch_no!r} at {command.from_location_id!r} is {', '.join(why)} ({reasons}): it may "
             f"not be moved{only}",
+            field="batch_id",
         )
     goods = Goods(
         batch.item_id,
@@ -575,18 +576,32 @@ def _reverse(floor: _Floor, command: Reverse) -> Answer:
     books = floor.books
     original = floor.originals.get(command.movement_id)
     if original is None:
-        return Refusal(404, "unknown_movement", f"the ledger has no movement {command.movement_id}")
+        return Refusal(
+            404, "unknown_movement", f"the ledger has no movement {command.movement_id}", field="movement_id"
+        )
     done = original.movement
     batch = books.batches[done.batch_id]
     person = floor.work.cause(command).person
     foreign = sorted({spot.site_id for spot, _ in done.changes() if person and not person.may_at(spot.site_id)})
     if foreign:
-        return Refusal(403, "wrong_site", f"the movement is at site {foreign[0]!r}, which this token does not reach")
+        return Refusal(
+            403,
+            "wrong_site",
+            f"the movement is at site {foreign[0]!r}, which this token does not reach",
+            field="movement_id",
+        )
     if done.reason is MovementReason.REVERSAL:
-        return Refusal(409, "is_a_reversal", f"movement {command.movement_id} is a reversal: book what happened anew")
+        return Refusal(
+            409,
+            "is_a_reversal",
+            f"movement {command.movement_id} is a reversal: book what happened anew",
+            field="movement_id",
+        )
     booking = ("reversal", str(command.movement_id))
     if books.is_booked(booking):
-        return Refusal(409, "reversed_before", f"movement {command.movement_id} was reversed before")
+        return Refusal(
+            409, "reversed_before", f"movement {command.movement_id} was reversed before", field="movement_id"
+        )
     counted = {counted.spot: counted for counted in reversed(floor.counts) if _counts(counted, original)}
     undo = reversal(original, command.reason)
     lacking = [
@@ -595,7 +610,7 @@ def _reverse(floor: _Floor, command: Reverse) -> Answer:
         if change < 0 and spot not in counted and books.stock.there(done.batch_id, spot) < -change
     ]
     if lacking:
-        return _not_there(batch, done.quantity, lacking[0][1], lacking[0][0], field=None)
+        return _not_there(batch, done.quantity, lacking[0][1], lacking[0][0], field="movement_id")
     books.book(booking)
     kept = [(spot, change, counted[spot]) for spot, change in undo.changes() if spot in counted]
     # What was counted stands: found again before it leaves, lost again after it came.
@@ -665,20 +680,28 @@ def _place_hold(floor: _Floor, command: PlaceHold) -> Answer:
 def _lift_hold(floor: _Floor, command: LiftHold) -> Answer:
     books = floor.books
     if command.hold_id not in floor.holds:
-        return Refusal(404, "unknown_hold", f"there is no hold {command.hold_id}")
+        return Refusal(404, "unknown_hold", f"there is no hold {command.hold_id}", field="hold_id")
     _, batch_id = floor.holds[command.hold_id]
     hold = next((each for each in books.open_holds(batch_id) if each.hold_id == command.hold_id), None)
     if hold is None:
-        return Refusal(409, "lifted_before", f"hold {command.hold_id} is over already")
+        return Refusal(409, "lifted_before", f"hold {command.hold_id} is over already", field="hold_id")
     person = floor.work.cause(command).person
     if person is not None and not person.may_at(hold.site_id or "*"):
-        return Refusal(403, "wrong_site", f"the hold is {hold.where}, which this token does not reach")
+        return Refusal(403, "wrong_site", f"the hold is {hold.where}, which this token does not reach", field="hold_id")
     if hold.kind is HoldKind.RECALL:
         return Refusal(
-            409, "recalled", f"recall {hold.reference} holds the batch: it lets the batch go, not a person here"
+            409,
+            "recalled",
+            f"recall {hold.reference} holds the batch: it lets the batch go, not a person here",
+            field="hold_id",
         )
     if hold.kind is HoldKind.EXPIRY:
-        return Refusal(409, "expired", f"{hold.reason}: correct the batch's dates, with a reason, if they are wrong")
+        return Refusal(
+            409,
+            "expired",
+            f"{hold.reason}: correct the batch's dates, with a reason, if they are wrong",
+            field="hold_id",
+        )
     sequence = books.lift(hold, command.reason, command)
     return Answer({"hold_id": str(hold.hold_id), "sequence": sequence, "lifted_at": books.now.isoformat()}, 200)
 

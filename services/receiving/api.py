@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from contracts.values import BatchNo, Code
 from delivery import Desk, Page, Person, Pool, desk, problem_responses, reading, requires
@@ -53,9 +53,14 @@ AfterDue = Annotated[
         pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}@[!-~]{1,40}$", description="The `next` of the page before."
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=500)]
-SiteId = Annotated[Code | None, Query(examples=["HRB-1"])]
-ItemId = Annotated[Code | None, Query(examples=["WMP-25"])]
+Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
+SiteId = Annotated[Code | None, Query(description="Only at this site.", examples=["HRB-1"])]
+ItemId = Annotated[Code | None, Query(description="Only of this item.", examples=["WMP-25"])]
+ExpectedReceiptId = Annotated[UUID, Path(description="Of the announced goods.")]
+ReceiptId = Annotated[UUID, Path(description="As the answer to the receipt said.")]
+ConflictId = Annotated[UUID, Path(description="As the receipt's line and the list say.")]
+BatchId = Annotated[UUID, Path(description="The internal id that never changes.")]
+InspectionId = Annotated[UUID, Path(description="As the answer to the inspection said.")]
 
 expected = APIRouter(tags=["expected receipts"])
 receipts = APIRouter(tags=["receipts"])
@@ -94,11 +99,16 @@ async def list_expected_receipts(
     summary="One expected receipt",
     responses=problem_responses(401, 403, 404, 422),
 )
-async def get_expected_receipt(expected_receipt_id: UUID, person: Reader, db: Db) -> ExpectedReceiptView:
+async def get_expected_receipt(expected_receipt_id: ExpectedReceiptId, person: Reader, db: Db) -> ExpectedReceiptView:
     """How much was announced and how much has come."""
     found = await queries.expected_receipt(db, expected_receipt_id)
     if found is None:
-        raise problem(404, "unknown_expectation", f"expected receipt {expected_receipt_id} is not known")
+        raise problem(
+            404,
+            "unknown_expectation",
+            f"expected receipt {expected_receipt_id} is not known",
+            field="expected_receipt_id",
+        )
     person.require_site(found.site_id)
     return found
 
@@ -118,6 +128,7 @@ async def scan_label(
             422,
             "unknown_scanner",
             f"scanner profile {body.scanner!r}: {', '.join(sorted(settings.scanners))} are set up",
+            field="scanner",
         )
     now = request.app.state.runtime.clock()
     return await scanned(db, body, settings, sites=_sites(person, body.site_id), now=now)
@@ -149,7 +160,7 @@ async def preview_pasted_lines(body: PastedLines, _person: Annotated[Person, Dep
     """How lines such as `WMP2602A;2` would be understood; without a quantity it is 1. Changes nothing."""
     lines = pasted_lines(body.text)
     if len(lines) > MOST_LINES:
-        raise problem(422, "too_many_lines", f"{len(lines)} lines were pasted: {MOST_LINES} at most")
+        raise problem(422, "too_many_lines", f"{len(lines)} lines were pasted: {MOST_LINES} at most", field="text")
     return PastedView(
         usable=bool(lines) and all(line.problem is None for line in lines),
         lines=[
@@ -165,11 +176,11 @@ async def preview_pasted_lines(body: PastedLines, _person: Annotated[Person, Dep
 
 
 @receipts.get("/receipts/{receipt_id}", summary="One receipt", responses=problem_responses(401, 403, 404, 422))
-async def get_receipt(receipt_id: UUID, person: Reader, db: Db) -> ReceiptView:
+async def get_receipt(receipt_id: ReceiptId, person: Reader, db: Db) -> ReceiptView:
     """A receipt with its lines as they were first answered; how a conflict ended is at `/conflicts/{id}`."""
     found = await queries.receipt(db, receipt_id)
     if found is None:
-        raise problem(404, "unknown_receipt", f"receipt {receipt_id} is not known")
+        raise problem(404, "unknown_receipt", f"receipt {receipt_id} is not known", field="receipt_id")
     person.require_site(found.site_id)
     return found
 
@@ -191,11 +202,11 @@ async def list_conflicts(
 
 
 @receipts.get("/conflicts/{conflict_id}", summary="One conflict", responses=problem_responses(401, 403, 404, 422))
-async def get_conflict(conflict_id: UUID, person: Reader, db: Db) -> ConflictView:
+async def get_conflict(conflict_id: ConflictId, person: Reader, db: Db) -> ConflictView:
     """What is on record, what the label claims, and how it was settled."""
     found = await queries.conflict(db, conflict_id)
     if found is None:
-        raise problem(404, "unknown_conflict", f"conflict {conflict_id} is not known")
+        raise problem(404, "unknown_conflict", f"conflict {conflict_id} is not known", field="conflict_id")
     person.require_site(found.site_id)
     return found
 
@@ -207,7 +218,7 @@ async def get_conflict(conflict_id: UUID, person: Reader, db: Db) -> ConflictVie
     responses=problem_responses(401, 403, 404, 409, 422),
 )
 async def settle_conflict(
-    conflict_id: UUID, body: SettleConflictBody, at: Annotated[Desk, Depends(desk("supervisor", "quality"))]
+    conflict_id: ConflictId, body: SettleConflictBody, at: Annotated[Desk, Depends(desk("supervisor", "quality"))]
 ) -> Response:
     """Decide about a conflict, with a reason.
 
@@ -234,9 +245,12 @@ async def list_batches(
     _person: Reader,
     db: Db,
     item_id: ItemId = None,
-    batch_no: Annotated[BatchNo | None, Query(examples=["WMP2602A"])] = None,
-    supplier_id: Annotated[Code | None, Query(examples=["S-0117"])] = None,
-    supplier_batch_no: Annotated[str | None, Query(min_length=1, max_length=80, pattern=r"^[^\x00]+$")] = None,
+    batch_no: Annotated[BatchNo | None, Query(description="What the label says.", examples=["WMP2602A"])] = None,
+    supplier_id: Annotated[Code | None, Query(description="Who delivered it.", examples=["S-0117"])] = None,
+    supplier_batch_no: Annotated[
+        str | None,
+        Query(min_length=1, max_length=80, pattern=r"^[^\x00]+$", description="The supplier's own number."),
+    ] = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Page[BatchView]:
@@ -253,11 +267,11 @@ async def list_batches(
 
 
 @batches.get("/batches/{batch_id}", summary="One batch, whole", responses=problem_responses(401, 403, 404, 422))
-async def get_batch(batch_id: UUID, _person: Reader, db: Db) -> WholeBatchView:
+async def get_batch(batch_id: BatchId, _person: Reader, db: Db) -> WholeBatchView:
     """Facts, receipts, inspections, conflicts, and who decided what about it: when, why, from what to what."""
     found = await queries.batch(db, batch_id)
     if found is None:
-        raise problem(404, "unknown_batch", f"batch {batch_id} is not known")
+        raise problem(404, "unknown_batch", f"batch {batch_id} is not known", field="batch_id")
     return found
 
 
@@ -268,7 +282,7 @@ async def get_batch(batch_id: UUID, _person: Reader, db: Db) -> WholeBatchView:
     responses=problem_responses(401, 403, 404, 409, 422),
 )
 async def correct_dates(
-    batch_id: UUID, body: CorrectDatesBody, at: Annotated[Desk, Depends(desk("quality"))]
+    batch_id: BatchId, body: CorrectDatesBody, at: Annotated[Desk, Depends(desk("quality"))]
 ) -> Response:
     """Replace dates, with a reason; the earlier ones stay readable. A computed expiry follows its manufacture date."""
     return await at.do(CorrectDates(batch_id, body))
@@ -300,11 +314,11 @@ async def inspect_batch(body: InspectBatch, at: Annotated[Desk, Depends(desk("in
 @inspections.get(
     "/inspections/{inspection_id}", summary="One inspection", responses=problem_responses(401, 403, 404, 422)
 )
-async def get_inspection(inspection_id: UUID, person: Reader, db: Db) -> InspectionView:
+async def get_inspection(inspection_id: InspectionId, person: Reader, db: Db) -> InspectionView:
     """A signed decision; `signature_holds` compares the record as it stands with what was signed."""
     found = await queries.inspection(db, inspection_id)
     if found is None:
-        raise problem(404, "unknown_inspection", f"inspection {inspection_id} is not known")
+        raise problem(404, "unknown_inspection", f"inspection {inspection_id} is not known", field="inspection_id")
     person.require_site(found.site_id)
     return found
 

@@ -40,12 +40,17 @@ async def correct_dates(work: Work, commands: Sequence[CorrectDates]) -> Sequenc
         assert person is not None  # noqa: S101  # commands come by HTTP
         before = batches.get(command.batch_id)
         if before is None:
-            answers.append(Refusal(404, "unknown_batch", f"batch {command.batch_id} is not known"))
+            answers.append(Refusal(404, "unknown_batch", f"batch {command.batch_id} is not known", field="batch_id"))
             continue
         body = command.body
         if body.manufactured_on is None and body.expires_on is None:
             answers.append(
-                Refusal(422, "no_date", "neither `manufactured_on` nor `expires_on` is given: one is needed")
+                Refusal(
+                    422,
+                    "no_date",
+                    "neither `manufactured_on` nor `expires_on` is given: one is needed",
+                    field="expires_on",
+                )
             )
             continue
         facts = corrected(
@@ -57,7 +62,7 @@ async def correct_dates(work: Work, commands: Sequence[CorrectDates]) -> Sequenc
             latest=latest,
         )
         if isinstance(facts, Reason):
-            field = "manufactured_on" if facts.code == "manufactured_in_future" else None
+            field = "manufactured_on" if facts.code == "manufactured_in_future" else "expires_on"
             answers.append(Refusal(409, facts.code, facts.text, field=field))
             continue
         after = replace(before, facts=facts)

@@ -49,7 +49,7 @@ async def inspect_batches(work: Work, commands: Sequence[InspectBatch]) -> Seque
         )
         if problem is not None:
             status = 409 if problem.code == "more_than_pending" else 422
-            field = "reason" if problem.code == "reason_missing" else None
+            field = "reason" if problem.code == "reason_missing" else "released"
             answers.append(Refusal(status, problem.code, problem.text, field=field))
             continue
         try:
@@ -60,6 +60,7 @@ async def inspect_batches(work: Work, commands: Sequence[InspectBatch]) -> Seque
                     422,
                     "signer",
                     f"{person.subject!r} cannot sign: a signer's name has 1 to 40 printable ASCII characters",
+                    field="Authorization",
                 )
             )
             continue

@@ -39,7 +39,12 @@ async def issue_numbers(work: Work, commands: Sequence[IssueNumbers]) -> Sequenc
         if len(numbers) < command.count:
             says = free.exhausted(*series) or "another supplier's numbers are the same"
             answers.append(
-                Refusal(409, "batch_numbers_exhausted", f"{len(numbers)} of {command.count} numbers are left: {says}")
+                Refusal(
+                    409,
+                    "batch_numbers_exhausted",
+                    f"{len(numbers)} of {command.count} numbers are left: {says}",
+                    field="count",
+                )
             )
             continue
         answers.append(Answer(NumbersView(item_id=command.item_id, batch_nos=numbers), 201))

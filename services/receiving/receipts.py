@@ -411,7 +411,9 @@ def _nothing_received(answer: ReceiptAnswer) -> Answer:
         "status": 409,
         "code": "nothing_received",
         "detail": detail,
-        "fields": [],
+        "fields": [
+            {"field": f"lines[{line.line_no - 1}]", "problem": line.reasons[0].text} for line in answer.lines[:5]
+        ],
         "lines": [line.model_dump(mode="json") for line in answer.lines],
     }
     return Answer(body, 409, (), MEDIA_TYPE)

@@ -73,12 +73,20 @@ def _settle(work: Work, command: SettleConflict, desk: _Desk, changes: Changes) 
     assert person is not None  # noqa: S101  # commands come by HTTP
     conflict = desk.conflicts.get(command.conflict_id)
     if conflict is None:
-        return Refusal(404, "unknown_conflict", f"conflict {command.conflict_id} is not known")
+        return Refusal(404, "unknown_conflict", f"conflict {command.conflict_id} is not known", field="conflict_id")
     if not person.may_at(conflict.site_id):
-        return Refusal(403, "wrong_site", f"site {conflict.site_id!r} is not among {', '.join(sorted(person.sites))}")
+        return Refusal(
+            403,
+            "wrong_site",
+            f"site {conflict.site_id!r} is not among {', '.join(sorted(person.sites))}",
+            field="conflict_id",
+        )
     if conflict.decision is not None:
         return Refusal(
-            409, "already_settled", f"the conflict was settled as {conflict.decision!r} by {conflict.settled_by!r}"
+            409,
+            "already_settled",
+            f"the conflict was settled as {conflict.decision!r} by {conflict.settled_by!r}",
+            field="conflict_id",
         )
     decision, reason = command.body.decision, command.body.reason
     existing = desk.batches[conflict.batch_id]
@@ -97,7 +105,7 @@ def _settle(work: Work, command: SettleConflict, desk: _Desk, changes: Changes) 
     else:
         done = _progress(conflict, desk)
         if isinstance(done, Reason):
-            return Refusal(409, done.code, done.text)
+            return Refusal(409, done.code, done.text, field="conflict_id")
         found = _batch_for(work, command, conflict, existing, desk, changes, says)
         if isinstance(found, Answer):
             return found
@@ -186,6 +194,7 @@ def _batch_for(
                 409,
                 "nothing_to_correct",
                 f"batch {existing.facts.batch_no!r} already has the facts of the label: decide keep_existing",
+                field="decision",
             )
         taken = _taken(batch.facts, item, desk.numbered.get((conflict.item_id, batch.facts.batch_no), ()))
         if taken is not None and taken.batch_id != existing.batch_id:
@@ -193,6 +202,7 @@ def _batch_for(
                 409,
                 "batch_no_taken",
                 f"batch number {batch.facts.batch_no!r} of supplier {batch.facts.supplier_id!r} is another batch",
+                field="decision",
             )
     else:
         if (number := command.body.batch_no) is None:
@@ -216,7 +226,7 @@ def _batch_for(
         on = settings.day_at(conflict.site_id, arrived)
         latest = settings.latest_day_at(conflict.site_id, arrived, now=work.now)
         if (problem := settled_problem(batch.facts, item, on, latest, conflict.arrival.origin)) is not None:
-            return Refusal(409, problem.code, problem.text)
+            return Refusal(409, problem.code, problem.text, field="decision")
     if decision is ConflictDecision.CORRECT_EXISTING:
         changes.corrected.append(batch)
         desk.batches[batch.batch_id] = batch

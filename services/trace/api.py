@@ -51,7 +51,7 @@ Moment = Annotated[
     AwareDatetime | None, Query(description="As things had happened by then.", examples=["2026-03-02T09:00:00Z"])
 ]
 After = Annotated[str | None, Query(max_length=300, description="`next` of the page before.")]
-Limit = Annotated[int, Query(ge=1, le=500)]
+Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
 Depth = Annotated[int | None, Query(ge=1, le=DEEPEST, description="How many steps to go; all, if absent.")]
 
 
@@ -60,20 +60,28 @@ async def the_node(db: Connection, some_id: UUID) -> Node:
     nodes = await find_nodes(db, some_id)
     if not nodes:
         raise problem(
-            404, "unknown_batch", f"batch {some_id}: nobody has registered, received, consumed or produced it"
+            404,
+            "unknown_batch",
+            f"batch {some_id}: nobody has registered, received, consumed or produced it",
+            field="batch_id",
         )
     if len(nodes) > 1:
         ids = ", ".join(f"{node.node} (supplier {node.supplier_id or 'unknown'})" for node in nodes)
-        raise problem(409, "ambiguous_batch", f"{some_id} is a number that {len(nodes)} batches bear: {ids}")
+        raise problem(
+            409, "ambiguous_batch", f"{some_id} is a number that {len(nodes)} batches bear: {ids}", field="batch_id"
+        )
     return nodes[0]
 
 
 @router.get("/batches", response_model=Page[views.BatchView])
 async def search(
     db: Db,
-    item_id: Annotated[Code | None, Query(examples=["WMP-25"])] = None,
-    batch_no: Annotated[BatchNo | None, Query(examples=["WMP2602A"])] = None,
-    supplier_batch_no: Annotated[Annotated[Reference, Readable] | None, Query(examples=["ND 2026/02-118"])] = None,
+    item_id: Annotated[Code | None, Query(description="Only of this item.", examples=["WMP-25"])] = None,
+    batch_no: Annotated[BatchNo | None, Query(description="What the label says.", examples=["WMP2602A"])] = None,
+    supplier_batch_no: Annotated[
+        Annotated[Reference, Readable] | None,
+        Query(description="The supplier's own number.", examples=["ND 2026/02-118"]),
+    ] = None,
     q: Annotated[
         str | None,
         Query(
@@ -168,7 +176,7 @@ async def _graph(db: Pool, batch_id: UUID, direction: Direction, depth: int | No
 async def tree(
     batch_id: SomeBatch,
     db: Db,
-    direction: Direction = Direction.DOWN,
+    direction: Annotated[Direction, Query(description="Up to what it was made from, or down.")] = Direction.DOWN,
     depth: Annotated[
         int, Query(ge=1, le=DEEPEST, description="Most levels shown; `cut` marks where there is more.")
     ] = 20,
@@ -209,7 +217,12 @@ async def timeline(batch_id: SomeBatch, db: Db, after: After = None, limit: Limi
 
 
 @router.get("/items/{item_id}/timeline", response_model=views.TimelinePage)
-async def item_timeline(item_id: Code, db: Db, after: After = None, limit: Limit = 100) -> Response:
+async def item_timeline(
+    item_id: Annotated[Code, Path(description="The company's own code.")],
+    db: Db,
+    after: After = None,
+    limit: Limit = 100,
+) -> Response:
     """What concerned an item and no batch of it: definitions, shortages, cancelled demands, alerts; oldest first."""
     past = _timeline_cursor(after)
     async with db.acquire(timeout=10) as connection:

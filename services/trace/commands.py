@@ -57,10 +57,17 @@ class CloseRecall:
 def seed_among(nodes: Sequence[Node], asked: str) -> Node | Answer:
     """The one node that was asked for, or why there is none."""
     if not nodes:
-        return Refusal(404, "unknown_batch", f"{asked}: nobody has registered, received, consumed or produced it")
+        return Refusal(
+            404, "unknown_batch", f"{asked}: nobody has registered, received, consumed or produced it", field="batch_id"
+        )
     if len(nodes) > 1:
         ids = ", ".join(f"{node.node} (supplier {node.supplier_id or 'unknown'})" for node in nodes)
-        return Refusal(409, "ambiguous_batch", f"{asked} means {len(nodes)} batches: give the batch_id of one: {ids}")
+        return Refusal(
+            409,
+            "ambiguous_batch",
+            f"{asked} means {len(nodes)} batches: give the batch_id of one: {ids}",
+            field="batch_id",
+        )
     return nodes[0]
 
 
@@ -84,7 +91,7 @@ async def _open(work: Work, command: OpenRecall) -> Answer:
     already = await open_recall_of(work.db, seed.node)
     if already is not None and not command.drill:
         detail = f"batch {seed.batch_no!r} of item {seed.item_id!r} has an open recall already: {already}"
-        return Refusal(409, "already_open", detail)
+        return Refusal(409, "already_open", detail, field="batch_id")
     found = await find_genealogy(work.db, [seed], Direction.DOWN)
     scope = scope_of(found.genealogy, seed.node)
     seen = fingerprint(reached.node for reached in scope)
@@ -93,7 +100,7 @@ async def _open(work: Work, command: OpenRecall) -> Answer:
             f"the scope is not what the preview showed: it has {len(scope)} batches now, with hash {seen}, "
             f"not {command.preview_hash}: look at a new preview"
         )
-        return Refusal(409, "scope_changed", detail)
+        return Refusal(409, "scope_changed", detail, field="preview_hash")
     recall_id = new_id()
     await store.open_recall(
         recall_id, seed.node, seed.item_id, seed.batch_no, command.reason, now, actor, drill=command.drill
@@ -143,18 +150,18 @@ async def _lift(work: Work, command: LiftBatch) -> Answer:
     store, now = TraceStore(work.db), work.now
     recall = await find_recall(work.db, command.recall_id)
     if recall is None:
-        return Refusal(404, "unknown_recall", f"recall {command.recall_id} does not exist")
+        return Refusal(404, "unknown_recall", f"recall {command.recall_id} does not exist", field="recall_id")
     if recall["closed_at"] is not None:
         detail = f"recall {command.recall_id} was closed at {recall['closed_at'].isoformat()}"
-        return Refusal(409, "already_closed", detail)
+        return Refusal(409, "already_closed", detail, field="recall_id")
     scope = {row["node"]: row for row in await find_scope(work.db, command.recall_id)}
     row = scope.get(command.batch_id)
     if row is None:
         detail = f"batch {command.batch_id} is not among the {len(scope)} batches of recall {command.recall_id}"
-        return Refusal(404, "not_in_scope", detail)
+        return Refusal(404, "not_in_scope", detail, field="batch_id")
     if row["lifted_at"] is not None:
         detail = f"batch {command.batch_id} was lifted at {row['lifted_at'].isoformat()}: {row['lift_reason']}"
-        return Refusal(409, "already_lifted", detail)
+        return Refusal(409, "already_lifted", detail, field="batch_id")
     await store.lift(command.recall_id, command.batch_id, command.reason, now)
     lifted = BatchRecallLifted(
         recall_id=command.recall_id,
@@ -188,10 +195,10 @@ async def _close(work: Work, command: CloseRecall) -> Answer:
     actor = work.cause(command).actor or "unknown"
     recall = await find_recall(work.db, command.recall_id)
     if recall is None:
-        return Refusal(404, "unknown_recall", f"recall {command.recall_id} does not exist")
+        return Refusal(404, "unknown_recall", f"recall {command.recall_id} does not exist", field="recall_id")
     if recall["closed_at"] is not None:
         detail = f"recall {command.recall_id} was closed at {recall['closed_at'].isoformat()}"
-        return Refusal(409, "already_closed", detail)
+        return Refusal(409, "already_closed", detail, field="recall_id")
     scope = [row for row in await find_scope(work.db, command.recall_id) if row["lifted_at"] is None]
     nodes = await find_members(work.db, scope)
     standings = await find_standings(work.db, nodes, await find_genealogy(work.db, nodes, Direction.DOWN, depth=1))

@@ -54,7 +54,7 @@ def parts_of(after: str, width: int, what: str) -> list[str]:
 
 def no_cursor(after: str, what: str) -> Exception:
     """The problem of an `after` that no page gave."""
-    return problem(422, "invalid_request", f"after: {after!r} is not the `next` of a page of {what}")
+    return problem(422, "invalid_request", f"after: {after!r} is not the `next` of a page of {what}", field="after")
 
 
 def moment_of(text: str) -> dt.datetime:

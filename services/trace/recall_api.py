@@ -183,9 +183,9 @@ async def open_recall(body: RaiseRecall, at: Annotated[Desk, Depends(desk("quali
 @router.get("/recalls", response_model=views.RecallPage, dependencies=[Depends(requires(*READERS))])
 async def recalls(
     db: Db,
-    open_only: bool = False,
+    open_only: Annotated[bool, Query(description="Only those that nobody has closed.")] = False,
     after: Annotated[str | None, Query(max_length=300, description="`next` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many at most.")] = 100,
 ) -> Response:
     """Recalls, the latest first."""
     past = _cursor(after)
@@ -258,7 +258,7 @@ async def recall(recall_id: SomeRecall, db: Db) -> Response:
 async def _the_recall(db: Connection, recall_id: UUID) -> Row:
     row = await find_recall(db, recall_id)
     if row is None:
-        raise problem(404, "unknown_recall", f"recall {recall_id} does not exist")
+        raise problem(404, "unknown_recall", f"recall {recall_id} does not exist", field="recall_id")
     return row
 
 

@@ -19,6 +19,7 @@ from contracts.integration import (
 )
 from contracts.values import Climate, Code, Listed, Unit
 from delivery import Desk, Page, Pool, desk, problem_responses, reading, requires
+from delivery.limits import LARGEST_REQUEST
 from delivery.problems import problem
 from services.integration import queries
 from services.integration.api.lists import EVERYONE, WRITERS, Limit, found_or_404
@@ -119,6 +120,7 @@ class PartnerBody(BaseModel):
 
 ItemId = Annotated[Code, Path(description="The company's own code.", examples=["WMP-25"])]
 PartnerId = Annotated[Code, Path(description="The company's own code.", examples=["S-0117"])]
+Active = Annotated[bool | None, Query(description="Only those in use, or only those that are not.")]
 After = Annotated[str, Query(max_length=40, pattern=r"^[!-~]*$", description="`next` of the page before.")]
 
 
@@ -160,7 +162,7 @@ async def define_partner(
     summary="List items",
 )
 async def list_items(
-    db: Annotated[Pool, Depends(reading)], after: After = "", limit: Limit = 100, active: bool | None = None
+    db: Annotated[Pool, Depends(reading)], after: After = "", limit: Limit = 100, active: Active = None
 ) -> Page[ItemDefined]:
     """By item_id."""
     return await queries.items(db, after=after, limit=limit, active=active)
@@ -175,7 +177,7 @@ async def list_items(
 )
 async def show_item(item_id: ItemId, db: Annotated[Pool, Depends(reading)]) -> ItemDefined:
     """As it is now."""
-    return found_or_404(await queries.item(db, item_id), f"item {item_id!r}")
+    return found_or_404(await queries.item(db, item_id), f"item {item_id!r}", field="item_id")
 
 
 @router.get(
@@ -186,7 +188,7 @@ async def show_item(item_id: ItemId, db: Annotated[Pool, Depends(reading)]) -> I
     summary="List partners",
 )
 async def list_partners(
-    db: Annotated[Pool, Depends(reading)], after: After = "", limit: Limit = 100, active: bool | None = None
+    db: Annotated[Pool, Depends(reading)], after: After = "", limit: Limit = 100, active: Active = None
 ) -> Page[PartnerDefined]:
     """By partner_id."""
     return await queries.partners(db, after=after, limit=limit, active=active)
@@ -201,7 +203,7 @@ async def list_partners(
 )
 async def show_partner(partner_id: PartnerId, db: Annotated[Pool, Depends(reading)]) -> PartnerDefined:
     """As it is now."""
-    return found_or_404(await queries.partner(db, partner_id), f"partner {partner_id!r}")
+    return found_or_404(await queries.partner(db, partner_id), f"partner {partner_id!r}", field="partner_id")
 
 
 def _list_body(columns: Mapping[str, object], example: str) -> dict[str, Any]:
@@ -210,12 +212,22 @@ def _list_body(columns: Mapping[str, object], example: str) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "content": {
-                "text/csv": {"schema": {"type": "string", "description": about}, "example": example},
+                "text/csv": {
+                    "schema": {"type": "string", "maxLength": LARGEST_REQUEST, "description": about},
+                    "example": example,
+                },
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
                         "required": ["file"],
-                        "properties": {"file": {"type": "string", "format": "binary", "description": about}},
+                        "properties": {
+                            "file": {
+                                "type": "string",
+                                "format": "binary",
+                                "maxLength": LARGEST_REQUEST,
+                                "description": about,
+                            }
+                        },
                     }
                 },
             },
@@ -272,18 +284,20 @@ async def _rows(request: Request, read: Callable[[str], Iterator[Row[Definition]
         async with request.form(max_files=1, max_fields=10) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise problem(422, "no_file", "the form has no file in its field 'file'")
+                raise problem(422, "no_file", "the form has no file in its field 'file'", field="file")
             body = await file.read()
     elif kind not in {"text/csv", "text/plain", "application/csv"}:
-        raise problem(422, "not_a_list", f"content type {kind!r}: text/csv or multipart/form-data is needed")
+        raise problem(
+            422, "not_a_list", f"content type {kind!r}: text/csv or multipart/form-data is needed", field="Content-Type"
+        )
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise problem(
-            422, "not_a_list", f"byte {error.start} is {body[error.start]:#04x}: the list must be UTF-8"
+            422, "not_a_list", f"byte {error.start} is {body[error.start]:#04x}: the list must be UTF-8", field="body"
         ) from None
     try:
         # Thousands of rows take a moment: other calls go on meanwhile.
         return await asyncio.to_thread(lambda: list(read(text)))
     except NotAList as error:
-        raise problem(422, "not_a_list", str(error)) from None
+        raise problem(422, "not_a_list", str(error), field="body") from None

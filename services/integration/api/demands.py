@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from contracts.integration import DemandWithdrawn
@@ -48,7 +48,11 @@ async def raise_demand(body: DemandMessage, request: Request, at: Annotated[Desk
     responses=problem_responses(401, 403, 404, 409, 422),
     summary="Withdraw a demand",
 )
-async def withdraw_demand(demand_id: UUID, body: Reason, at: Annotated[Desk, Depends(desk(*WRITERS))]) -> Response:
+async def withdraw_demand(
+    demand_id: Annotated[UUID, Path(description="As the answer to the demand said.")],
+    body: Reason,
+    at: Annotated[Desk, Depends(desk(*WRITERS))],
+) -> Response:
     """Allocation frees what was promised to it."""
     return await at.do(WithdrawDemand(demand_id, body.reason))
 
@@ -62,10 +66,10 @@ async def withdraw_demand(demand_id: UUID, body: Reason, at: Annotated[Desk, Dep
 )
 async def list_demands(
     db: Annotated[Pool, Depends(reading)],
-    item_id: Annotated[Code | None, Query()] = None,
-    reference: Annotated[Name | None, Query()] = None,
-    status: Literal["raised", "withdrawn"] | None = None,
-    after: UUID | None = None,
+    item_id: Annotated[Code | None, Query(description="Only of this item.")] = None,
+    reference: Annotated[Name | None, Query(description="Order and line.")] = None,
+    status: Annotated[Literal["raised", "withdrawn"] | None, Query(description="Whether it still counts.")] = None,
+    after: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
     limit: Limit = 100,
 ) -> Page[queries.DemandView]:
     """Those that came from the ERP, oldest first."""

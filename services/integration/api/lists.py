@@ -20,8 +20,8 @@ Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
 Found = TypeVar("Found")
 
 
-def found_or_404(found: Found | None, what: str) -> Found:
-    """What was found, or a problem that names what was not."""
+def found_or_404(found: Found | None, what: str, *, field: str) -> Found:
+    """What was found, or a problem that names what was not, and the parameter that asked for it."""
     if found is None:
-        raise problem(404, "not_found", f"there is no {what}")
+        raise problem(404, "not_found", f"there is no {what}", field=field)
     return found

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.values import Code, Currency
@@ -15,6 +15,9 @@ from services.integration.handlers.valuation import SetCost
 from services.integration.messages import AcknowledgementBody, Amount, Words
 
 router = APIRouter(tags=["value"])
+
+PostingId = Annotated[UUID, Path(description="As the list and the topic say.")]
+BatchId = Annotated[UUID, Path(description="The internal id that never changes.")]
 
 Kind = Literal[
     "receipt", "production", "issue", "consumption", "adjustment", "return", "scrap", "revaluation", "reversal"
@@ -60,10 +63,12 @@ class Recorded(BaseModel):
 )
 async def list_postings(
     db: Annotated[Pool, Depends(reading)],
-    item_id: Annotated[Code | None, Query()] = None,
-    batch_id: UUID | None = None,
-    status: Literal["in_flight", "accepted", "rejected"] | None = None,
-    kind: Kind | None = None,
+    item_id: Annotated[Code | None, Query(description="Only of this item.")] = None,
+    batch_id: Annotated[UUID | None, Query(description="Only of this batch.")] = None,
+    status: Annotated[
+        Literal["in_flight", "accepted", "rejected"] | None, Query(description="What the ERP has said of them.")
+    ] = None,
+    kind: Annotated[Kind | None, Query(description="What they are for.")] = None,
     after: Annotated[int, Query(ge=0, lt=2**63, description="`next` of the page before.")] = 0,
     limit: Limit = 100,
 ) -> Page[queries.PostingView]:
@@ -80,9 +85,9 @@ async def list_postings(
     dependencies=[Depends(requires(*OFFICE))],
     summary="Show a posting",
 )
-async def show_posting(posting_id: UUID, db: Annotated[Pool, Depends(reading)]) -> queries.PostingWhole:
+async def show_posting(posting_id: PostingId, db: Annotated[Pool, Depends(reading)]) -> queries.PostingWhole:
     """With every answer of the ERP."""
-    return found_or_404(await queries.posting(db, posting_id), f"posting {posting_id}")
+    return found_or_404(await queries.posting(db, posting_id), f"posting {posting_id}", field="posting_id")
 
 
 @router.post(
@@ -92,7 +97,7 @@ async def show_posting(posting_id: UUID, db: Annotated[Pool, Depends(reading)]) 
     summary="Say what the ERP did with a posting",
 )
 async def acknowledge(
-    posting_id: UUID, body: AcknowledgementBody, at: Annotated[Desk, Depends(desk(*WRITERS))]
+    posting_id: PostingId, body: AcknowledgementBody, at: Annotated[Desk, Depends(desk(*WRITERS))]
 ) -> Response:
     """As on topic `erp.acknowledgements.v1`: accepted with its document, or rejected with a code or text.
 
@@ -107,7 +112,7 @@ async def acknowledge(
     responses=problem_responses(401, 403, 404, 422),
     summary="Say what a batch costs",
 )
-async def set_cost(batch_id: UUID, body: CostBody, at: Annotated[Desk, Depends(desk(*WRITERS))]) -> Response:
+async def set_cost(batch_id: BatchId, body: CostBody, at: Annotated[Desk, Depends(desk(*WRITERS))]) -> Response:
     """An unknown cost is learnt: every movement since gets its value by a revaluation of its own. A known cost is
     replaced: what is on hand is revalued, what has left keeps the value it left with."""
     return await at.do(SetCost(batch_id, body.unit_cost, body.currency, body.reason))
@@ -120,9 +125,11 @@ async def set_cost(batch_id: UUID, body: CostBody, at: Annotated[Desk, Depends(d
     dependencies=[Depends(requires(*OFFICE))],
     summary="Show what a batch is worth, and why",
 )
-async def show_cost(batch_id: UUID, db: Annotated[Pool, Depends(reading)]) -> queries.BatchCost:
+async def show_cost(batch_id: BatchId, db: Annotated[Pool, Depends(reading)]) -> queries.BatchCost:
     """Its value, cost layers, and the movements that wait for a value."""
-    return found_or_404(await queries.batch_cost(db, batch_id), f"batch {batch_id} whose stock has moved")
+    return found_or_404(
+        await queries.batch_cost(db, batch_id), f"batch {batch_id} whose stock has moved", field="batch_id"
+    )
 
 
 @router.get(
@@ -134,9 +141,9 @@ async def show_cost(batch_id: UUID, db: Annotated[Pool, Depends(reading)]) -> qu
 )
 async def reconcile(
     db: Annotated[Pool, Depends(reading)],
-    item_id: Annotated[Code | None, Query()] = None,
-    after: Annotated[str, Query(max_length=40, pattern=r"^[!-~]*$")] = "",
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    item_id: Annotated[Code | None, Query(description="Only of this item.")] = None,
+    after: Annotated[str, Query(max_length=40, pattern=r"^[!-~]*$", description="`next` of the page before.")] = "",
+    limit: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 50,
 ) -> Page[queries.ItemReconciled]:
     """Added up anew at each call. `holds` is false where figures differ; what is in flight or rejected is listed."""
     return await queries.reconciliation(db, item_id=item_id, after=after, limit=limit)

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from delivery import Desk, Page, Pool, desk, problem_responses, reading, requires
@@ -62,9 +62,11 @@ async def report_production(
 )
 async def list_reports(
     db: Annotated[Pool, Depends(reading)],
-    status: Literal["taken", "waiting", "replaced", "outlived"] | None = None,
-    work_order: Annotated[Name | None, Query()] = None,
-    after: UUID | None = None,
+    status: Annotated[
+        Literal["taken", "waiting", "replaced", "outlived"] | None, Query(description="What became of them.")
+    ] = None,
+    work_order: Annotated[Name | None, Query(description="Only of this work order.")] = None,
+    after: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
     limit: Limit = 100,
 ) -> Page[queries.ReportView]:
     """Oldest first. `status=waiting` are those held back by a gap in their lot's sequence."""
@@ -78,6 +80,9 @@ async def list_reports(
     dependencies=[Depends(requires(*OFFICE))],
     summary="Show a production report",
 )
-async def show_report(report_id: UUID, db: Annotated[Pool, Depends(reading)]) -> queries.ReportWhole:
+async def show_report(
+    report_id: Annotated[UUID, Path(description="As the answer to the report said.")],
+    db: Annotated[Pool, Depends(reading)],
+) -> queries.ReportWhole:
     """The message as it came, and what came of it."""
-    return found_or_404(await queries.report(db, report_id), f"report {report_id}")
+    return found_or_404(await queries.report(db, report_id), f"report {report_id}", field="report_id")

@@ -4,7 +4,7 @@ import datetime as dt
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.integration import ExpectedReceiptWithdrawn
@@ -16,6 +16,9 @@ from services.integration.handlers.receipts import ExpectReceipt, WithdrawExpect
 from services.integration.messages import Amount, Name, Words
 
 router = APIRouter(tags=["expected receipts"])
+
+
+ExpectedReceiptId = Annotated[UUID, Path(description="As the answer to the announcement said.")]
 
 
 class ExpectedBody(BaseModel):
@@ -90,7 +93,9 @@ async def expect(body: ExpectedBody, at: Annotated[Desk, Depends(desk(*WRITERS))
     responses=problem_responses(401, 403, 404, 409, 422),
     summary="No longer expect goods",
 )
-async def withdraw(expected_receipt_id: UUID, body: Reason, at: Annotated[Desk, Depends(desk(*WRITERS))]) -> Response:
+async def withdraw(
+    expected_receipt_id: ExpectedReceiptId, body: Reason, at: Annotated[Desk, Depends(desk(*WRITERS))]
+) -> Response:
     """What has arrived stays; what has arrived in full cannot be withdrawn (409)."""
     return await at.do(WithdrawExpected(expected_receipt_id, body.reason))
 
@@ -104,9 +109,11 @@ async def withdraw(expected_receipt_id: UUID, body: Reason, at: Annotated[Desk, 
 )
 async def list_expected(
     db: Annotated[Pool, Depends(reading)],
-    item_id: Annotated[Code | None, Query()] = None,
-    status: Literal["open", "received", "withdrawn"] | None = None,
-    after: UUID | None = None,
+    item_id: Annotated[Code | None, Query(description="Only of this item.")] = None,
+    status: Annotated[
+        Literal["open", "received", "withdrawn"] | None, Query(description="What has become of them.")
+    ] = None,
+    after: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
     limit: Limit = 100,
 ) -> Page[queries.ExpectedReceiptView]:
     """Oldest first."""
@@ -121,8 +128,8 @@ async def list_expected(
     summary="Show an expected receipt",
 )
 async def show_expected(
-    expected_receipt_id: UUID, db: Annotated[Pool, Depends(reading)]
+    expected_receipt_id: ExpectedReceiptId, db: Annotated[Pool, Depends(reading)]
 ) -> queries.ExpectedReceiptView:
     """With how much of it has arrived."""
     found = await queries.expected_receipt(db, expected_receipt_id)
-    return found_or_404(found, f"expected receipt {expected_receipt_id}")
+    return found_or_404(found, f"expected receipt {expected_receipt_id}", field="expected_receipt_id")

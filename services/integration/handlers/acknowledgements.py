@@ -59,13 +59,15 @@ async def acknowledge(work: Work, commands: Sequence[Acknowledge]) -> Sequence[A
     answers = []
     for command, recorded in zip(commands, await _record(work, commands), strict=True):
         if recorded is None:
-            answers.append(Refusal(404, "unknown_posting", f"there is no posting {command.posting_id}"))
+            answers.append(
+                Refusal(404, "unknown_posting", f"there is no posting {command.posting_id}", field="posting_id")
+            )
         elif recorded.counts:
             status = "accepted" if recorded.accepted else "rejected"
             answers.append(Answer({"posting_id": command.posting_id, "status": status}))
         else:
             detail = f"posting {command.posting_id} was acknowledged otherwise before: this answer is kept and flagged"
-            answers.append(Refusal(409, "acknowledged_otherwise", detail))
+            answers.append(Refusal(409, "acknowledged_otherwise", detail, field="posting_id"))
     return answers
 
 

@@ -181,9 +181,13 @@ async def withdraw_demands(work: Work, commands: Sequence[WithdrawDemand]) -> Se
     for command in commands:
         state = states.get(command.demand_id)
         if state is None:
-            answers.append(Refusal(404, "unknown_demand", f"no demand {command.demand_id} came through here"))
+            answers.append(
+                Refusal(404, "unknown_demand", f"no demand {command.demand_id} came through here", field="demand_id")
+            )
         elif state.withdrawn:
-            answers.append(Refusal(409, "already_withdrawn", f"demand {state.reference!r} was withdrawn before"))
+            answers.append(
+                Refusal(409, "already_withdrawn", f"demand {state.reference!r} was withdrawn before", field="demand_id")
+            )
         else:
             states[command.demand_id] = replace(state, withdrawn=True)
             withdrawn[command.demand_id] = command.reason

@@ -201,12 +201,26 @@ async def withdraw_expected(work: Work, commands: Sequence[WithdrawExpected]) ->
         expected_id = command.expected_receipt_id
         state = states.get(expected_id)
         if state is None:
-            answers.append(Refusal(404, "unknown_expected_receipt", f"no receipt {expected_id} was ever expected"))
+            answers.append(
+                Refusal(
+                    404,
+                    "unknown_expected_receipt",
+                    f"no receipt {expected_id} was ever expected",
+                    field="expected_receipt_id",
+                )
+            )
         elif state.withdrawn or expected_id in withdrawn:
-            answers.append(Refusal(409, "already_withdrawn", f"expected receipt {expected_id} was withdrawn before"))
+            answers.append(
+                Refusal(
+                    409,
+                    "already_withdrawn",
+                    f"expected receipt {expected_id} was withdrawn before",
+                    field="expected_receipt_id",
+                )
+            )
         elif state.received >= state.quantity:
             detail = f"{state.received} of {state.quantity} {state.unit} have arrived: nothing is left to withdraw"
-            answers.append(Refusal(409, "already_received", detail))
+            answers.append(Refusal(409, "already_received", detail, field="expected_receipt_id"))
         else:
             withdrawn[expected_id] = command.reason
             event = ExpectedReceiptWithdrawn(

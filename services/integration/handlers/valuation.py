@@ -328,7 +328,7 @@ async def set_costs(work: Work, commands: Sequence[SetCost]) -> Sequence[Answer]
         batch = (await store.batches([command.batch_id])).get(command.batch_id)
         if batch is None:
             detail = f"no stock of batch {command.batch_id} has moved yet: there is nothing to value"
-            answers.append(Refusal(404, "unknown_batch", detail))
+            answers.append(Refusal(404, "unknown_batch", detail, field="batch_id"))
             continue
         if refused := value_problem(batch.value.quantity, command.unit_cost):
             answers.append(refusal(refused))
