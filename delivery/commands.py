@@ -371,17 +371,15 @@ def desk(*roles: str) -> Callable[..., Desk]:
         idempotency_key: Annotated[
             str,
             Header(
+                alias="Idempotency-Key",
                 min_length=1,
                 max_length=200,
-                alias="Idempotency-Key",
                 pattern=r"^[!-~]+$",
                 description="Chosen by the caller, new for each new call: the same key and body give the first answer "
                 "again, the same key with another body is refused (422).",
                 examples=["4f6e2f0e-8d0e-4a56-9b4c-0a3b0a4c8d11"],
             ),
         ],
-    ) -> Desk:
-        return Desk(request, person, idempotency_key, correlation_id)
         correlation_id: Annotated[
             str | None,
             Header(
@@ -391,6 +389,8 @@ def desk(*roles: str) -> Callable[..., Desk]:
                 description="Goes with everything that comes of this call; without it the call gets one.",
             ),
         ] = None,
+    ) -> Desk:
+        return Desk(request, person, idempotency_key, correlation_id)
 
     take.allowed_roles = allowed.allowed_roles  # type: ignore[attr-defined]
     return take
