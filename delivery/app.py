@@ -29,7 +29,6 @@ from delivery.database import open_pool, transaction
 from delivery.envelope import Envelope, new_id
 from delivery.failures import is_slow_down
 from delivery.handling import Announcements, CommandHandler, EventHandler, TopicLike, Work
-from delivery.memory import Memory
 from delivery.limits import LARGEST_REQUEST, LONGEST_QUERY
 from delivery.outbox import Speaker
 from delivery.parking import Parking, parking_router
@@ -40,7 +39,6 @@ from delivery.telemetry import Metrics, Pulses, Tracing, followed, logged_under,
 
 _log = structlog.get_logger("delivery.app")
 
-_SURVEY_SECONDS = 10.0
 _NOT_ASKED = "not asked yet"
 _SILENT_SECONDS = 3.0
 _ANSWER_SECONDS = 10.0
@@ -322,6 +320,11 @@ class _Observed:
                         given_up, status = True, 503
                         await problems.away()(scope, receive, send)
                         return
+                    if lasted > runtime.settings.answer_seconds:
+                        _log.warning("a call took too long", call=name, seconds=round(lasted, 1))
+                        given_up, status = True, 504
+                        await problems.too_slow(runtime.settings.answer_seconds)(scope, receive, send)
+                        return
                 call.result()
             except Exception as error:
                 if answered:
@@ -426,11 +429,6 @@ def _roles_of(dependant: Dependant) -> frozenset[str]:
     return frozenset.intersection(*asked) if asked else frozenset()
 
 
-                    if lasted > runtime.settings.answer_seconds:
-                        _log.warning("a call took too long", call=name, seconds=round(lasted, 1))
-                        given_up, status = True, 504
-                        await problems.too_slow(runtime.settings.answer_seconds)(scope, receive, send)
-                        return
 def _health_router(runtime: Runtime) -> APIRouter:
     """For the platform, without a token: it says nothing about any business."""
     router = APIRouter(tags=["health"])
