@@ -19,7 +19,7 @@ Failures (`delivery.failures`):
     anything else     a bug: the chunk is retried item by item, the culprit is parked
 """
 
-from delivery.app import Service, Watch, build
+from delivery.app import Service, Survey, Watch, build
 from delivery.commands import Answer, Desk, Refusal, desk
 from delivery.database import Connection, Pool, columns
 from delivery.envelope import Envelope, new_id
@@ -51,6 +51,7 @@ __all__ = [
     "Settings",
     "SlowDown",
     "Stopped",
+    "Survey",
     "Watch",
     "Work",
     "build",

@@ -15,17 +15,17 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from prometheus_client.registry import Collector
 from pydantic_settings import BaseSettings
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from delivery import problems
-from delivery.chunks import Chunks, Clock, Ears, causes_of
+from delivery.chunks import Chunks, Clock, Ears, causes_of, with_traceparent
 from delivery.commands import Gathering
 from delivery.consumer import Consumer
-from delivery.database import open_pool, transaction
+from delivery.database import Pool, open_pool, transaction
 from delivery.envelope import Envelope, new_id
 from delivery.failures import is_slow_down
 from delivery.handling import Announcements, CommandHandler, EventHandler, TopicLike, Work
@@ -35,10 +35,11 @@ from delivery.parking import Parking, parking_router
 from delivery.relay import Relay
 from delivery.security import Doorkeeper
 from delivery.settings import Settings
-from delivery.telemetry import Metrics, Pulses, Tracing, followed, logged_under, traceparent_of
+from delivery.telemetry import Metrics, Pulses, Tracing, describe_http, followed, logged_under, traceparent_of
 
 _log = structlog.get_logger("delivery.app")
 
+_SURVEY_SECONDS = 10.0
 _NOT_ASKED = "not asked yet"
 _SILENT_SECONDS = 3.0
 _ANSWER_SECONDS = 10.0
@@ -58,11 +59,30 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """What a service's own tables tell its operators: every replica asks `query` now and then, outside of any work.
+
+    It answers with one row; each column is shown by the gauge of its place. It must stay cheap however long the history
+    is: count what is open, over an index that holds nothing else.
+    """
+
+    query: str
+    gauges: Sequence[Gauge]
+
+    async def take(self, db: Pool) -> None:
+        """Ask, and show the answers; what is NULL counts as 0."""
+        row = await db.fetchrow(self.query)
+        for gauge, value in zip(self.gauges, row or (), strict=True):
+            gauge.set(float(value or 0))
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What a service is made of. `topics` are all topics of the system; it speaks on those it owns.
 
     `settings` are its own, beside `delivery.Settings`: they too are read from the environment, and refused at start.
-    `metrics` are its own too, made with `registry=None`, and shown at `/metrics` beside those of the delivery layer.
+    `metrics` are its own too, made with `registry=None`, and shown at `/metrics` beside those of the delivery layer;
+    so are the gauges of its `survey`.
     """
 
     name: str
@@ -75,6 +95,7 @@ class Service:
     watches: Sequence[Watch] = ()
     settings: Sequence[type[BaseSettings]] = ()
     metrics: Sequence[Collector] = ()
+    survey: Survey | None = None
 
     @property
     def says(self) -> tuple[TopicLike, ...]:
@@ -103,7 +124,7 @@ class Runtime:
         self.settings = settings
         self.clock = clock
         self.metrics = Metrics()
-        for metric in service.metrics:
+        for metric in dict.fromkeys((*service.metrics, *(service.survey.gauges if service.survey else ()))):
             self.metrics.registry.register(metric)
         self.pulses = Pulses()
         self.tracing = Tracing(service.name, tracer_provider)
@@ -155,13 +176,21 @@ class Runtime:
         self._loops: list[asyncio.Task[None]] = []
         self._consuming: asyncio.Task[None] | None = None
         self._database_problem: str | None = _NOT_ASKED
+        self._database_asked_at: float | None = None
+        self._watch_done_at: dict[str, float] = {}
 
     async def start(self) -> None:
         """Start the loops; none of them needs the database or the brokers to be there already."""
         await self.pool
         self._stopping.clear()
+        self._watch_done_at = dict.fromkeys((watch.name for watch in self.service.watches), time.monotonic())
+        for watch in self._watch_done_at:
+            for outcome in ("done", "failed", "elsewhere"):
+                self.metrics.watch_runs.labels(watch, outcome)
         loops = [self.relay.run(), self._look(), *(self._watch(watch) for watch in self.service.watches)]
         self._loops = [asyncio.create_task(loop) for loop in loops]
+        if self.service.survey is not None:
+            self._loops.append(asyncio.create_task(self._look_around(self.service.survey)))
         if self.service.hears:
             self._consuming = asyncio.create_task(self.consumer.run())
             self._loops.append(self._consuming)
@@ -194,6 +223,28 @@ class Runtime:
             waits["consumer"] = self.consumer.problem
         return {part: why for part, why in waits.items() if why}
 
+    def exposition(self) -> bytes:
+        """All metrics as Prometheus reads them; what is a state of this moment is looked at now."""
+        metrics = self.metrics
+        waits = self.not_ready()
+        for part in ("database", "relay", *(("consumer",) if self.service.hears else ()), *waits):
+            metrics.waiting_for.labels(part).set(part in waits)
+        late = self.pulses.late()
+        metrics.loop_late.clear()
+        for loop in self.pulses.loops():
+            metrics.loop_late.labels(loop).set(loop in late)
+        now = time.monotonic()
+        for watch, done_at in self._watch_done_at.items():
+            metrics.watch_age.labels(watch).set(now - done_at)
+        if self._database_asked_at is not None:
+            # Still asking: what it took so far, or a silent database would look as quick as its last answer.
+            metrics.database_seconds.set(now - self._database_asked_at)
+        idle = self.pool.get_idle_size()
+        metrics.database_connections.labels("busy").set(self.pool.get_size() - idle)
+        metrics.database_connections.labels("idle").set(idle)
+        metrics.database_limit.set(self.pool.get_max_size())
+        return generate_latest(metrics.registry)
+
     async def run_watch(self, watch: Watch) -> bool:
         """Run a watch once, now, in a transaction of its own; False when another replica is at it."""
         async with transaction(self.pool) as db:
@@ -212,7 +263,12 @@ class Runtime:
                 traceparent=followed(None),
             )
             work.know(watch, envelope)
-            await self._speaker.say(work, causes_of(await watch.run(work), [(watch, envelope)]))
+            announcements = await watch.run(work)
+            if announcements:
+                # A watch that found nothing begins no trace: it runs all day.
+                with self.tracing.within(f"watch {watch.name}", SpanKind.INTERNAL, None) as span:
+                    envelope = with_traceparent(envelope, traceparent_of(span, envelope.traceparent))
+                    await self._speaker.say(work, causes_of(announcements, [(watch, envelope)]))
         self.relay.wake()
         return True
 
@@ -221,18 +277,36 @@ class Runtime:
         while not self._stopping.is_set():
             self.pulses.beat(f"watch {watch.name}", within=every + 120)
             try:
-                await self.run_watch(watch)
+                outcome = "done" if await self.run_watch(watch) else "elsewhere"
+                if outcome == "done":
+                    self._watch_done_at[watch.name] = time.monotonic()
             except Exception as error:
+                outcome = "failed"
                 level = _log.warning if is_slow_down(error) else _log.exception
                 level("a watch failed; it catches up next time", watch=watch.name, error=repr(error))
+            self.metrics.watch_runs.labels(watch.name, outcome).inc()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), every)
         self.pulses.forget(f"watch {watch.name}")
+
+    async def _look_around(self, survey: Survey) -> None:
+        """Now and then, show what the service's own tables tell."""
+        while not self._stopping.is_set():
+            self.pulses.beat("survey", within=_SURVEY_SECONDS + 120)
+            try:
+                await survey.take(self.pool)
+            except Exception as error:
+                level = _log.warning if is_slow_down(error) else _log.exception
+                level("the survey failed: its metrics are old", error=repr(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _SURVEY_SECONDS)
+        self.pulses.forget("survey")
 
     async def _look(self) -> None:
         """Once a second, see whether the database answers, and measure outbox and parked messages."""
         while not self._stopping.is_set():
             asking = asyncio.create_task(self._measure())
+            self._database_asked_at = asked_at = time.monotonic()
             try:
                 # Not a time-out around the question: a driver that gives up on a silent server takes long to clean up.
                 while not (await asyncio.wait({asking}, timeout=_SILENT_SECONDS))[0]:
@@ -241,6 +315,8 @@ class Runtime:
                         return
                 asking.result()
                 self._database_problem = None
+                self._database_asked_at = None
+                self.metrics.database_seconds.set(time.monotonic() - asked_at)
             except Exception as error:
                 self._database_problem = f"{type(error).__name__}: {error}"
             finally:
@@ -254,12 +330,16 @@ class Runtime:
             SELECT (SELECT count(*) FROM (SELECT FROM delivery.outbox LIMIT 100000) AS rows) AS outbox,
                    (SELECT coalesce(extract(epoch FROM clock_timestamp() - said_at), 0)::float8
                     FROM delivery.outbox ORDER BY id LIMIT 1) AS age,
-                   (SELECT count(*) FROM delivery.parked WHERE status = 'parked') AS parked
+                   waiting.parked, waiting.parked_age
+            FROM (SELECT count(*) AS parked,
+                         extract(epoch FROM clock_timestamp() - min(parked_at))::float8 AS parked_age
+                  FROM delivery.parked WHERE status = 'parked') AS waiting
             """
         )
         self.metrics.outbox_rows.set(row["outbox"] if row else 0)
         self.metrics.outbox_age.set(max(0.0, (row["age"] if row else None) or 0.0))
         self.metrics.parked_open.set(row["parked"] if row else 0)
+        self.metrics.parked_age.set(max(0.0, (row["parked_age"] if row else None) or 0.0))
 
 
 class _Observed:
@@ -305,10 +385,13 @@ class _Observed:
                 status, answered = message["status"], True
             await send(message)
 
-        traceparent = followed(headers.get(b"traceparent", b"").decode("ascii", "replace"))
+        carried = headers.get(b"traceparent", b"").decode("ascii", "replace")
         name = f"{scope['method']} {scope['path']}"
-        with logged_under(traceparent), runtime.tracing.within(name, SpanKind.SERVER, traceparent) as span:
-            scope.setdefault("state", {})["traceparent"] = traceparent_of(span, traceparent)
+        with (
+            runtime.tracing.within(name, SpanKind.SERVER, carried) as span,
+            logged_under(traceparent := traceparent_of(span, None) or followed(carried)),
+        ):
+            scope.setdefault("state", {})["traceparent"] = traceparent
             call = asyncio.ensure_future(self._app(scope, watched_receive, watched_send))
             try:
                 while not (await asyncio.wait({call}, timeout=1.0))[0]:
@@ -342,6 +425,8 @@ class _Observed:
                 route = scope.get("route")
                 path = getattr(route, "path", "unmatched")
                 runtime.metrics.http_seconds.labels(scope["method"], path, status).observe(time.perf_counter() - began)
+                if span is not None:
+                    describe_http(span, scope["method"], route=path, path=scope["path"], status=status)
 
 
 def _too_large() -> Response:
@@ -456,6 +541,6 @@ def _health_router(runtime: Runtime) -> APIRouter:
     @router.get("/metrics")
     async def metrics() -> Response:
         """Prometheus metrics."""
-        return Response(generate_latest(runtime.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(runtime.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return router

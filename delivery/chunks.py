@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span
 
 from delivery.database import Pool, columns, transaction
 from delivery.envelope import Envelope, NotAnEnvelope, read_envelope, text_headers
 from delivery.failures import Stopped
 from delivery.handling import Announcements, EventHandler, EventLike, ForeignMessage, Said, TopicLike, Work
 from delivery.outbox import Speaker
-from delivery.telemetry import Metrics, Tracing, end_failed, followed, logged_under, traceparent_of
+from delivery.telemetry import Metrics, Tracing, carried, end_failed, followed, logged_under, traceparent_of
 
 Clock = Callable[[], dt.datetime]
 
@@ -159,7 +159,7 @@ class Ears:
             key=arrival.key_text or "",
             correlation_id=position,
             actor=arrival.headers.get("ce_source") or arrival.position.topic.partition(".")[0],
-            traceparent=followed(arrival.headers.get("traceparent")),
+            traceparent=carried(arrival.headers.get("traceparent")),
         )
         message = ForeignMessage(arrival.position.topic, position, envelope.key, arrival.headers, arrival.body)
         return Understood(arrival, envelope, message, handler)
@@ -327,15 +327,21 @@ class Chunks:
                 given: list[tuple[object, Envelope]] = []
                 for each in wave:
                     envelope = each.envelope
-                    span = self._tracing.begin(
-                        f"hear {envelope.type}",
-                        SpanKind.CONSUMER,
+                    at = each.arrival.position
+                    span = self._tracing.begin_hearing(
+                        envelope.type,
+                        envelope.event_id,
+                        envelope.key,
                         envelope.traceparent,
-                        {"messaging.message.id": envelope.event_id, "messaging.kafka.message.key": envelope.key},
+                        at.topic,
+                        at.partition,
+                        at.offset,
                     )
                     if span is not None:
                         spans.append(span)
                         envelope = with_traceparent(envelope, traceparent_of(span, None))
+                    elif envelope.traceparent is None:
+                        envelope = with_traceparent(envelope, followed(None))
                     work.know(each.message, envelope)
                     given.append((each.message, envelope))
                 # A line of the log belongs to one trace only where one event is in work.

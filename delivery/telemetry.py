@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,9 +17,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_EXPORTING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -28,6 +30,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
+        ProcessCollector(registry=r)
         self.heard = Counter("delivery_events_heard", "Events that took effect.", ["type"], registry=r)
         self.dropped = Counter("delivery_events_dropped", "Events already in the inbox.", registry=r)
         self.ignored = Counter("delivery_events_ignored", "Events of types not heard here.", ["type"], registry=r)
@@ -35,6 +38,7 @@ class Metrics:
         self.sent = Counter("delivery_events_sent", "Events that the brokers have.", registry=r)
         self.parked = Counter("delivery_events_parked", "Messages parked, by kind.", ["kind"], registry=r)
         self.parked_open = Gauge("delivery_parked_open", "Messages that wait for a person.", registry=r)
+        self.parked_age = Gauge("delivery_parked_age_seconds", "Age of the oldest such message.", registry=r)
         self.outbox_rows = Gauge("delivery_outbox_rows", "Announcements not yet on their topic.", registry=r)
         self.outbox_age = Gauge("delivery_outbox_age_seconds", "Age of the oldest such announcement.", registry=r)
         self.lag = Gauge("delivery_consumer_lag", "Messages not yet read.", ["topic", "partition"], registry=r)
@@ -48,6 +52,30 @@ class Metrics:
             "delivery_relay_refused_keys", "Keys that wait since the brokers refuse an announcement.", registry=r
         )
         self.consumer_stopped = Gauge("delivery_consumer_stopped", "1 when too many were parked in a row.", registry=r)
+        self.waiting_for = Gauge(
+            "delivery_waiting_for",
+            "1 for each part that this process waits for: it is not ready.",
+            ["what"],
+            registry=r,
+        )
+        self.loop_late = Gauge(
+            "delivery_loop_late", "1 for each loop that did not move as it promised: not alive.", ["loop"], registry=r
+        )
+        self.watch_runs = Counter(
+            "delivery_watch_runs", "Runs of a watch: done, failed, or elsewhere.", ["watch", "outcome"], registry=r
+        )
+        self.watch_age = Gauge(
+            "delivery_watch_age_seconds", "Since a watch was last done by this process.", ["watch"], registry=r
+        )
+        self.database_seconds = Gauge(
+            "delivery_database_answer_seconds", "How long the database took to answer when last asked.", registry=r
+        )
+        self.database_connections = Gauge(
+            "delivery_database_connections", "Connections of the pool: busy or idle.", ["state"], registry=r
+        )
+        self.database_limit = Gauge(
+            "delivery_database_connections_limit", "Connections that the pool may have.", registry=r
+        )
         self.command_group = Histogram(
             "delivery_command_group", "Commands per transaction.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=r
         )
@@ -70,6 +98,10 @@ class Pulses:
         """Loop `name` ended as it should."""
         self._last.pop(name, None)
 
+    def loops(self) -> list[str]:
+        """The loops that promised to move."""
+        return list(self._last)
+
     def late(self) -> dict[str, float]:
         """The loops that did not keep their promise, with the seconds since they last moved."""
         now = time.monotonic()
@@ -80,8 +112,13 @@ class Tracing:
     """Spans that carry on the trace of what caused them; costs nothing while no exporter is set."""
 
     def __init__(self, service: str, provider: TracerProvider | None = None) -> None:
-        if provider is None and os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-            provider = TracerProvider(resource=Resource.create({"service.name": service}))
+        if provider is None and any(os.environ.get(name) for name in _EXPORTING):
+            about = {
+                "service.name": service,
+                "service.namespace": "batchwise",
+                "service.instance.id": str(uuid.uuid4()),
+            }
+            provider = TracerProvider(resource=Resource.create(about))
             provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._provider = provider
         self._tracer = provider.get_tracer("batchwise.delivery") if provider else None
@@ -95,6 +132,24 @@ class Tracing:
         return self._tracer.start_span(
             name, context=_context(traceparent), kind=kind, attributes=dict(attributes or {})
         )
+
+    def begin_hearing(
+        self, event_type: str, event_id: str, key: str, traceparent: str | None, topic: str, partition: int, offset: int
+    ) -> Span | None:
+        """Start the span of one message that is handled, below what caused it to be said."""
+        if self._tracer is None:
+            return None
+        attributes: dict[str, str | int] = {
+            "messaging.system": "kafka",
+            "messaging.operation.type": "process",
+            "messaging.operation.name": "hear",
+            "messaging.destination.name": topic,
+            "messaging.destination.partition.id": str(partition),
+            "messaging.kafka.offset": offset,
+            "messaging.kafka.message.key": key,
+            "messaging.message.id": event_id,
+        }
+        return self.begin(f"hear {event_type}", SpanKind.CONSUMER, traceparent, attributes)
 
     @contextmanager
     def within(
@@ -114,6 +169,21 @@ class Tracing:
             self._provider.force_flush(2_000)
 
 
+def describe_http(span: Span, method: str, *, route: str, path: str, status: int) -> None:
+    """What is known of an HTTP call when it ends. The query is left out: it may hold what people typed."""
+    span.update_name(f"{method} {route}")
+    span.set_attributes(
+        {
+            "http.request.method": method,
+            "http.route": route,
+            "url.path": path,
+            "http.response.status_code": status,
+        }
+    )
+    if status >= 500:
+        span.set_status(Status(StatusCode.ERROR))
+
+
 def end_failed(span: Span | None, error: BaseException) -> None:
     """End a span that did not go well."""
     if span is not None:
@@ -129,8 +199,17 @@ def traceparent_of(span: Span | None, otherwise: str | None) -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
+def carried(traceparent: str | None) -> str | None:
+    """`traceparent` where it holds."""
+    return traceparent if traceparent and _context_in(traceparent) is not None else None
+
+
 def followed(traceparent: str | None) -> str:
-    """`traceparent` where it holds, else a new one: so every call, event and log line belongs to a trace."""
+    """`traceparent` where it holds, else a new one: so every call, event and log line belongs to a trace.
+
+    A new one says that nothing of it is recorded, so begin a span first, below what really came: a span below this
+    would not be recorded either.
+    """
     if traceparent and _context_in(traceparent) is not None:
         return traceparent
     random = os.urandom(24).hex()

@@ -17,6 +17,7 @@ from services.allocation.handlers import (
 )
 from services.allocation.picking import scan_picks
 from services.allocation.shipping import dispatch_shipments, make_shipments
+from services.allocation.survey import SURVEY
 
 service = Service(
     name="allocation",
@@ -26,4 +27,5 @@ service = Service(
     hears=(promise_stock, withdraw_demands, follow_stock, learn_items, learn_customers),
     does=(raise_demands, cancel_demands, replan_demands, scan_picks, make_shipments, dispatch_shipments),
     routers=(router,),
+    survey=SURVEY,
 )

@@ -5,6 +5,7 @@ from delivery import Service
 from services.integration.api import ROUTERS
 from services.integration.handlers import acknowledgements, catalog, demands, production, receipts, valuation
 from services.integration.settings import CompanySettings
+from services.integration.survey import SURVEY
 from services.integration.watches import OPEN_DIFFERENCES, WATCHES
 
 service = Service(
@@ -36,4 +37,5 @@ service = Service(
     watches=WATCHES,
     settings=(CompanySettings,),
     metrics=(OPEN_DIFFERENCES,),
+    survey=SURVEY,
 )

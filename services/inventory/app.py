@@ -17,6 +17,7 @@ from services.inventory.handlers import (
     open_the_gate,
 )
 from services.inventory.settings import InventorySettings, inventory_settings
+from services.inventory.survey import SURVEY
 from services.inventory.watches import watch_expiry
 
 service = Service(
@@ -42,4 +43,5 @@ service = Service(
     ),
     settings=(InventorySettings,),
     metrics=(OPEN_DIFFERENCES,),
+    survey=SURVEY,
 )

@@ -10,6 +10,7 @@ from services.receiving.numbers import issue_numbers
 from services.receiving.receipts import receive_goods
 from services.receiving.settings import ReceivingSettings
 from services.receiving.settlements import settle_conflicts
+from services.receiving.survey import SURVEY
 
 service = Service(
     name="receiving",
@@ -20,4 +21,5 @@ service = Service(
     does=(receive_goods, settle_conflicts, inspect_batches, correct_dates, issue_numbers),
     routers=routers,
     settings=(ReceivingSettings,),
+    survey=SURVEY,
 )
