@@ -32,8 +32,9 @@ status: $(VENV)/.local ## which servers and services are ready
 clean: $(VENV)/.local ## remove the data of `make up` (refuses while it runs)
 	@$(BIN)/python -m deploy.local clean
 
+# Two workers, each with a broker and a database of its own; a file's tests stay together and in order.
 test: $(VENV)/.dev ## every test, on a real broker and a real database
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, boundaries and the fast tests: under a minute
 	@$(BIN)/ruff format --check .

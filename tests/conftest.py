@@ -18,12 +18,19 @@ from deploy.local.server import Server
 from deploy.local.servers import Servers
 
 _STACK = {"servers", "own_servers", "database", "topic_prefix", "broker"}
+_LONG = ("faults", "recovery", "journeys", "deploy", "hostile", "delivery")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _STACK.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.stack)
+    # With several workers, each takes the next file: long ones first, so that none is left alone with one at the end.
+    items.sort(key=lambda item: _place(item.path.relative_to(Path(__file__).parent).parts[0]))
+
+
+def _place(folder: str) -> int:
+    return _LONG.index(folder) if folder in _LONG else len(_LONG)
 
 
 @pytest.fixture(scope="session")
