@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import shutil
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import gs1_parses, promising
+from bench import goods, gs1_parses, promising, tracing, whole
 from bench.figures import OUT, Figure, keep
 from bench.peers import DOUBLE_BOOKED, MEASURED_ON
 from bench.run import Run
@@ -24,6 +25,9 @@ Measure = Callable[[Run], Awaitable[list[Figure]]]
 GROUPS: Sequence[tuple[Sequence[str], Measure]] = [
     (gs1_parses.WORKS, gs1_parses.measured),
     (promising.WORKS, promising.measure),
+    (goods.WORKS, goods.measure),
+    (tracing.WORKS, tracing.measure),
+    (whole.WORKS, whole.measure),
 ]
 """Works that share a stage, in the order they are measured."""
 
@@ -85,6 +89,7 @@ def main() -> int:
     asked = parser.parse_args()
     if unknown := sorted(set(asked.works) - set(KNOWN)):
         parser.error(f"{', '.join(unknown)}: there are {', '.join(KNOWN)}")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics are unknown for a moment, which is no news
     try:
         figures = asyncio.run(measured(asked.works))
     except LocalFault as missing:

@@ -1,16 +1,18 @@
 """The messages and calls of the works: batches of 10 that expire 1 to 699 days after 2028-01-01, one site, one unit."""
 
 import datetime as dt
+import json
 import random
 from collections.abc import Sequence
 from decimal import Decimal
 from uuid import uuid4
 
 from bench.clients import Request
-from bench.stage import Load
+from bench.stage import Load, Stage
 from contracts.event import Event, Topic
 from contracts.integration import DemandRaised, ItemDefined, PartnerDefined, PartnerRole
 from contracts.inventory import MovementReason, StockMoved
+from contracts.receiving import BatchReceived
 from contracts.values import BatchFacts, Origin, Place, PlaceKind, Purpose, Quality, Strategy
 from delivery import new_id
 from delivery.envelope import Envelope
@@ -54,6 +56,11 @@ def items(names: Sequence[str]) -> list[ItemDefined]:
     return [
         ItemDefined(item_id=name, name=name, base_unit="C62", inspection_required=False, revision=1) for name in names
     ]
+
+
+def a_key() -> str:
+    """An Idempotency-Key that was never used."""
+    return str(uuid4())
 
 
 def expiry(chance: random.Random) -> dt.date:
@@ -133,4 +140,65 @@ def reserve(item_id: str, *, quantity: int = LINE_QUANTITY, strategy: Strategy =
         f'{{"reference":"SO-{new_id()}","customer_id":"{CUSTOMER}","site_id":"{SITE}","item_id":"{item_id}",'
         f'"quantity":"{quantity}","unit":"C62","needed_on":"{tomorrow}","strategy":"{strategy.value}"}}'
     )
-    return Request(path="/demands", body=body, key=str(uuid4()))
+    return Request(path="/demands", body=body, key=a_key())
+
+
+async def build(stage: Stage) -> None:
+    """Describe the one site to inventory: a dock, storage, and where goods wait to leave."""
+    puts = [("", {"name": "Site", "time_zone": "UTC"})]
+    for purpose, location in (("receiving", "DOCK"), ("storage", "A-01"), ("staging", "STAGE")):
+        puts.append((f"/zones/{purpose}", {"name": purpose, "purpose": purpose}))
+        puts.append((f"/locations/{location}", {"zone_id": purpose}))
+    requests = [
+        Request(method="PUT", path=f"/sites/{SITE}{path}", body=json.dumps(body), key=a_key()) for path, body in puts
+    ]
+    await stage.call("inventory", requests, user="sofia")
+
+
+def arrivals(names: Sequence[str], batches: int, *, mark: str, seed: int = 7) -> list[BatchReceived]:
+    """New batches over some items, 100 lines a receipt, as receiving says them."""
+    chance = random.Random(seed)
+    arrived = []
+    receipt_id = uuid4()
+    for n in range(batches):
+        if n % 100 == 0:
+            receipt_id = uuid4()
+        facts = BatchFacts(
+            batch_no=f"{mark}-{n:06}",
+            origin=Origin.SUPPLIER,
+            supplier_id=SUPPLIER,
+            manufactured_on=dt.date(2026, 10, 1),
+            expires_on=expiry(chance),
+            received_on=EPOCH.date(),
+        )
+        arrived.append(
+            BatchReceived(
+                receipt_id=receipt_id,
+                line_no=n % 100 + 1,
+                batch_id=new_id(),
+                item_id=names[n % len(names)],
+                batch=facts,
+                quantity=Decimal(BATCH_QUANTITY),
+                unit="C62",
+                entered_quantity=Decimal(BATCH_QUANTITY),
+                entered_unit="C62",
+                site_id=SITE,
+                location_id="DOCK",
+                quality=Quality.RELEASED,
+                origin=Origin.SUPPLIER,
+                partner_id=SUPPLIER,
+                received_at=EPOCH,
+            )
+        )
+    return arrived
+
+
+def receipt(item_id: str, batch_no: str, *, expected_receipt_id: str | None = None) -> Request:
+    """A receipt of one line, a new batch, at the dock."""
+    expects = f',"expected_receipt_id":"{expected_receipt_id}"' if expected_receipt_id else ""
+    body = (
+        f'{{"site_id":"{SITE}","partner_id":"{SUPPLIER}","reference":"PO-{batch_no}","lines":[{{"item_id":"{item_id}",'
+        f'"batch_no":"{batch_no}","quantity":"{BATCH_QUANTITY}","unit":"C62","manufactured_on":"2026-10-01",'
+        f'"expires_on":"2028-06-30"{expects}}}]}}'
+    )
+    return Request(path="/receipts", body=body, key=a_key())

@@ -1,10 +1,11 @@
 """A measured figure, as `bench/out/latest.json` keeps it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from bench.clients import Result
 from bench.peers import PEERS
 
 OUT = Path(__file__).parent / "out" / "latest.json"
@@ -65,6 +66,17 @@ def figure(
             times = unit in _TIMES
             made["ratio"] = round(min(peers.values()) / value if times else value / max(peers.values()), 1)
     return made
+
+
+def percentiles(*results: Result) -> tuple[float, float]:
+    """The median and the 99th percentile of the calls' milliseconds, from when each was due to its answer."""
+    return spread((a - d) * 1000 for result in results for d, a in zip(result.due, result.answered, strict=True))
+
+
+def spread(values: Iterable[float]) -> tuple[float, float]:
+    """The median and the 99th percentile."""
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
 
 
 def keep(figures: Sequence[Figure]) -> None:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from bench import events
 from bench.clients import Result
 from bench.events import BATCH_QUANTITY, LINE_QUANTITY
-from bench.figures import Figure, figure
+from bench.figures import Figure, figure, percentiles
 from bench.run import Run
 from bench.stage import Load, Stage
 from contracts.allocation import DemandAllocated
@@ -22,7 +22,7 @@ from contracts.inventory import StockMoved
 from contracts.topics import CATALOG, DEMANDS, OUTBOUND, STOCK
 from contracts.values import Strategy
 
-WORKS = ("W4", "W4b", "W5", "W7", "R2", "R3")
+WORKS = ("W4", "W4b", "W5", "W7", "R2", "R3", "SCAN")
 
 _ALLOCATED = DemandAllocated.event_type
 
@@ -298,9 +298,3 @@ def _rate_and_tail(
         figure(mark, f"{what} (p50 {p50:.1f} ms; clients {share:.0%} of a core)", rate, "lines/s", at_least=least),
         figure(f"{mark}-p99", f"{what}, p99 of a call", p99, "ms", at_most=most),
     ]
-
-
-def percentiles(*results: Result) -> tuple[float, float]:
-    """The median and the 99th percentile of the calls' milliseconds, from when each was due to its answer."""
-    took = sorted((a - d) * 1000 for result in results for d, a in zip(result.due, result.answered, strict=True))
-    return took[len(took) // 2], took[min(len(took) - 1, int(len(took) * 0.99))]

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,7 @@ from delivery import Settings
 from delivery.kafka import create_topics, open_producer
 from deploy.local.child import Child
 from deploy.local.issuer import ISSUER
+from deploy.local.ports import free_port
 from deploy.local.processes import System
 from deploy.local.servers import Servers
 
@@ -50,6 +52,7 @@ class Stage:
         self.folder = folder / mark
         self.system = System(self.folder, self.servers, services=services, settings={"LOG_LEVEL": "WARNING"} | settings)
         self.producer: AIOKafkaProducer
+        self._bounds = 0
 
     @property
     def prefix(self) -> str:
@@ -138,6 +141,9 @@ class Stage:
             own=own,
             keep_bodies=keep_bodies,
         )
+        return await self._clients(service, spec)
+
+    async def _clients(self, service: str, spec: Spec) -> Result:
         mark = self.folder / f"clients-{uuid4().hex[:8]}"
         asked, answered = mark.with_suffix(".spec.json"), mark.with_suffix(".result.json")
         asked.write_text(spec.model_dump_json())
@@ -169,17 +175,43 @@ class Stage:
             await db.execute("SELECT pg_stat_force_next_flush()")
             return int(await db.fetchval("SELECT sum(n_tup_ins + n_tup_upd) FROM pg_stat_user_tables"))
 
-    # Our bound
+    # Our bounds
+
+    async def bound_http(
+        self, requests: Sequence[Request], *, clients: int, rows: float, messages: float, size: int, answer: int
+    ) -> Result:
+        """The same calls to a bare endpoint that keeps as many rows and sends as many messages, and answers as much.
+
+        Nothing else should run meanwhile: stop the services first.
+        """
+        self._bounds += 1
+        name = f"bound{self._bounds}"
+        dsn = await self.servers.create_database(name)
+        target = Topic(f"bound.out.v{self._bounds}", "As many messages.", (), foreign=True)
+        await create_topics(self._settings(), [target], client="bench")
+        port = free_port()
+        arguments = [str(port), self.servers.kafka, dsn, self.prefix + target.name]
+        amounts = [str(rows), str(messages), str(size), str(answer)]
+        endpoint = python(name, ["-m", "bench.bound_http", *arguments, *amounts], self.folder)
+        endpoint.start()
+        try:
+            await endpoint.until(partial(_answers, port), seconds=_READY_WITHIN)
+            spec = Spec(port=port, token=self.system.token("ada"), requests=[*requests], clients=clients)
+            await self._clients(name, spec.model_copy(update={"requests": spec.requests[:100]}))
+            return await self._clients(name, spec)
+        finally:
+            await endpoint.stop()
 
     async def bound(self, load: Load, *, rows: float, messages: float, size: int) -> float:
         """Messages a second of the bare loop: the same messages, as many rows and answers each of `size` bytes.
 
         It starts idle, as the service did. Nothing else should run meanwhile: stop the services first.
         """
-        name = f"bound{uuid4().hex[:6]}"
+        self._bounds += 1
+        name = f"bound{self._bounds}"
         dsn = await self.servers.create_database(name)
-        source = Topic(f"bound.{name}-in.v1", "The same messages.", (), foreign=True)
-        target = Topic(f"bound.{name}-out.v1", "As many answers.", (), foreign=True)
+        source = Topic(f"bound.in.v{self._bounds}", "The same messages.", (), foreign=True)
+        target = Topic(f"bound.out.v{self._bounds}", "As many answers.", (), foreign=True)
         await create_topics(self._settings(), [source, target], client="bench")
         answers = messages > 0
         arguments = [
@@ -202,6 +234,15 @@ class Stage:
         finally:
             await loop.stop()
         return len(load.messages) / (ended - began)
+
+
+async def _answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def python(name: str, arguments: Sequence[str], folder: Path) -> Child:
@@ -291,13 +332,13 @@ class Listener:
                 raise TimeoutError(f"{len(self.heard)} messages came within {seconds} s")
         return time.perf_counter()
 
-    def count(self, kind: str, wanted: int) -> Callable[[], bool]:
-        """Whether so many messages of a type were heard, counted as they come."""
+    def count(self, kind: str, wanted: int, *, containing: bytes = b"") -> Callable[[], bool]:
+        """Whether so many messages of a type, with a certain text in them, were heard; counted as they come."""
         seen = position = 0
 
         def done() -> bool:
             nonlocal seen, position
-            seen += sum(1 for found in self.heard[position:] if found.kind == kind)
+            seen += sum(1 for found in self.heard[position:] if found.kind == kind and containing in found.body)
             position = len(self.heard)
             return seen >= wanted
 
