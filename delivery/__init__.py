@@ -24,7 +24,17 @@ from delivery.commands import Answer, Desk, Refusal, desk
 from delivery.database import Connection, Pool, columns
 from delivery.envelope import Envelope, new_id
 from delivery.failures import DeliveryError, NeverWorks, SlowDown, Stopped
-from delivery.handling import Announcement, Announcements, ForeignMessage, Said, Work, does, hears, hears_foreign
+from delivery.handling import (
+    Announcement,
+    Announcements,
+    ForeignMessage,
+    Said,
+    Work,
+    does,
+    hears,
+    hears_foreign,
+    takes_up,
+)
 from delivery.main import main
 from delivery.problems import Problem, problem_responses
 from delivery.reading import Page, reading
@@ -65,4 +75,5 @@ __all__ = [
     "problem_responses",
     "reading",
     "requires",
+    "takes_up",
 ]

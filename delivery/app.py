@@ -28,8 +28,9 @@ from delivery.consumer import Consumer
 from delivery.database import Pool, open_pool, transaction
 from delivery.envelope import Envelope, new_id
 from delivery.failures import is_slow_down
-from delivery.handling import Announcements, CommandHandler, EventHandler, TopicLike, Work
+from delivery.handling import Announcements, CommandHandler, EventHandler, Remembrance, TopicLike, Work
 from delivery.limits import LARGEST_REQUEST, LONGEST_QUERY
+from delivery.memory import Memory
 from delivery.outbox import Speaker
 from delivery.parking import Parking, parking_router
 from delivery.relay import Relay
@@ -44,6 +45,8 @@ _NOT_ASKED = "not asked yet"
 _SILENT_SECONDS = 3.0
 _ANSWER_SECONDS = 10.0
 """A call that lasts longer while the database does not answer is told to come again."""
+_COMPARED_SECONDS = 3.0
+"""How long a write waits for the comparison that every start begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Service:
     `settings` are its own, beside `delivery.Settings`: they too are read from the environment, and refused at start.
     `metrics` are its own too, made with `registry=None`, and shown at `/metrics` beside those of the delivery layer;
     so are the gauges of its `survey`.
+    After a restore `takes_up` makes rows again of own events; `cannot_know` says in sentences what those do not tell.
     """
 
     name: str
@@ -93,6 +97,8 @@ class Service:
     does: Sequence[CommandHandler] = ()
     routers: Sequence[APIRouter] = ()
     watches: Sequence[Watch] = ()
+    takes_up: Sequence[Remembrance] = ()
+    cannot_know: Sequence[str] = ()
     settings: Sequence[type[BaseSettings]] = ()
     metrics: Sequence[Collector] = ()
     survey: Survey | None = None
@@ -137,7 +143,10 @@ class Runtime:
             size=settings.database_pool,
             transaction_idle_ms=settings.transaction_idle_ms,
         )
-        self.relay = Relay(settings, service=service.name, role=role, metrics=self.metrics, pulses=self.pulses)
+        self.memory = Memory(settings, service.says, service=service.name, metrics=self.metrics)
+        self.relay = Relay(
+            settings, service=service.name, role=role, memory=self.memory, metrics=self.metrics, pulses=self.pulses
+        )
         speaker = Speaker(
             f"batchwise/{service.name}",
             {event.event_type: topic.name for topic in service.says for event in topic.events},
@@ -158,6 +167,7 @@ class Runtime:
             self.chunks,
             ears.topics,
             service=service.name,
+            memory=self.memory,
             metrics=self.metrics,
             pulses=self.pulses,
             committed=self.relay.wake,
@@ -188,6 +198,8 @@ class Runtime:
             for outcome in ("done", "failed", "elsewhere"):
                 self.metrics.watch_runs.labels(watch, outcome)
         loops = [self.relay.run(), self._look(), *(self._watch(watch) for watch in self.service.watches)]
+        self.memory.doubt()
+        loops.append(self.memory.watch(self.pool, self._stopping))
         self._loops = [asyncio.create_task(loop) for loop in loops]
         if self.service.survey is not None:
             self._loops.append(asyncio.create_task(self._look_around(self.service.survey)))
@@ -218,7 +230,7 @@ class Runtime:
 
     def not_ready(self) -> dict[str, str]:
         """What this service waits for, by part; empty when it is ready."""
-        waits = {"database": self._database_problem, "relay": self.relay.problem}
+        waits = {"database": self._database_problem, "memory": self.memory.problem, "relay": self.relay.problem}
         if self.service.hears:
             waits["consumer"] = self.consumer.problem
         return {part: why for part, why in waits.items() if why}
@@ -244,6 +256,13 @@ class Runtime:
         metrics.database_connections.labels("idle").set(idle)
         metrics.database_limit.set(self.pool.get_max_size())
         return generate_latest(metrics.registry)
+
+    async def may_write(self) -> None:
+        """Raises a problem (503) while the database may not know what this service said before."""
+        if self.memory.problem is not None:
+            await self.memory.compared(within=_COMPARED_SECONDS)
+        if (why := self.memory.problem) is not None:
+            raise problems.problem(503, "database_incomplete", why)
 
     async def run_watch(self, watch: Watch) -> bool:
         """Run a watch once, now, in a transaction of its own; False when another replica is at it."""
@@ -276,6 +295,11 @@ class Runtime:
         every = watch.every()
         while not self._stopping.is_set():
             self.pulses.beat(f"watch {watch.name}", within=every + 120)
+            if self.memory.problem is not None:
+                # What time makes happen, too, waits for a database that knows what was said before.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), min(every, 0.5))
+                continue
             try:
                 outcome = "done" if await self.run_watch(watch) else "elsewhere"
                 if outcome == "done":

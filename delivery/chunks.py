@@ -8,7 +8,7 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
-from delivery.database import Pool, columns, transaction
+from delivery.database import Connection, Pool, columns, transaction
 from delivery.envelope import Envelope, NotAnEnvelope, read_envelope, text_headers
 from delivery.failures import Stopped
 from delivery.handling import Announcements, EventHandler, EventLike, ForeignMessage, Said, TopicLike, Work
@@ -16,6 +16,9 @@ from delivery.outbox import Speaker
 from delivery.telemetry import Metrics, Tracing, carried, end_failed, followed, logged_under, traceparent_of
 
 Clock = Callable[[], dt.datetime]
+
+_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended('delivery.hearing', 0))"
+_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('delivery.hearing', 0))"
 
 LARGEST_KEY = 2_000
 """Bytes of a key's text: with its topic it is part of an index entry, which holds some 2700."""
@@ -225,6 +228,11 @@ class Chunks:
         self._parked_limit = parked_in_a_row
         self._parked_in_a_row = 0
 
+    async def heard_up_to(self) -> dict[tuple[str, int], int]:
+        """The first offset of each topic and partition that the database does not know."""
+        rows = await self._pool.fetch("SELECT * FROM delivery.heard_up_to")
+        return {(row["topic"], row["partition"]): row["next"] for row in rows}
+
     async def take(self, arrivals: Sequence[Arrival]) -> None:
         """Let every arrival take effect once, or park what cannot, and commit. Raises whatever a handler raised."""
         heard: list[Understood] = []
@@ -241,11 +249,13 @@ class Chunks:
                 else:
                     misunderstood.append(found)
         if not order:
+            await self._pass_over(arrivals)
             return
         async with transaction(self._pool) as db:
+            await hear_shared(db)
             work = Work(db, self._clock())
             await work.lock(key for found in order if (key := found.arrival.key_text) is not None)
-            fresh, parked = await self._sort_out(work, order)
+            fresh, parked = await self._sort_out(work, order, arrivals)
             in_a_row = self._in_a_row_with(0 if fresh else sum(kind != "behind" for kind, _, _ in parked))
             if parked:
                 await park(work, parked)
@@ -255,18 +265,29 @@ class Chunks:
         for kind, _, _ in parked:
             self._metrics.parked.labels(kind).inc()
 
+    async def _pass_over(self, arrivals: Sequence[Arrival]) -> None:
+        """Remember how far was read where nothing matters here; losing that in a crash costs reading it again."""
+        async with transaction(self._pool) as db:
+            await db.execute("SET LOCAL synchronous_commit = off")
+            await db.execute(_REACHED.format(1, 2, 3), *_reached(arrivals))
+
     async def _sort_out(
-        self, work: Work, order: Sequence[Understood | Misunderstood]
+        self, work: Work, order: Sequence[Understood | Misunderstood], arrivals: Sequence[Arrival]
     ) -> tuple[list[Understood], list["Parked"]]:
-        """What is new and may be handled, and what must be parked: itself, or behind an earlier one of its key."""
+        """What is new and may be handled, and what must be parked: itself, or behind an earlier one of its key.
+
+        Also remembers how far was read: the transaction that lets `arrivals` take effect is the one that knows.
+        """
         understood = [found for found in order if isinstance(found, Understood)]
         rows = await work.db.fetch(
-            """
+            f"""
             WITH fresh AS (
                 INSERT INTO delivery.inbox (event_id)
                 SELECT DISTINCT unnest($1::uuid[])
                 ON CONFLICT DO NOTHING
                 RETURNING event_id
+            ), reached AS (
+                {_REACHED.format(4, 5, 6)}
             )
             SELECT event_id, NULL AS topic, NULL AS key FROM fresh
             UNION ALL
@@ -277,6 +298,7 @@ class Chunks:
             [found.envelope.inbox_id for found in understood],
             list({found.arrival.position.topic for found in order}),
             list({key for found in order if (key := found.arrival.key_text) is not None}),
+            *_reached(arrivals),
         )
         new = {row["event_id"] for row in rows if row["event_id"] is not None}
         blocked = {(row["topic"], row["key"]) for row in rows if row["event_id"] is None}
@@ -383,6 +405,31 @@ class Chunks:
 
 Parked = tuple[str, str, Arrival]
 """Kind, error, arrival."""
+
+_REACHED = """
+    INSERT INTO delivery.heard_up_to (topic, partition, next)
+    SELECT * FROM unnest(${}::text[], ${}::int[], ${}::bigint[]) AS mark (topic, partition, next) ORDER BY 1, 2
+    ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next WHERE heard_up_to.next < excluded.next
+"""
+
+
+def _reached(arrivals: Sequence[Arrival]) -> list[list[Any]]:
+    """How far these go, as columns of topic, partition, next offset."""
+    ends: dict[tuple[str, int], int] = {}
+    for position in (arrival.position for arrival in arrivals):
+        where = (position.topic, position.partition)
+        ends[where] = max(position.offset + 1, ends.get(where, 0))
+    return columns(((*where, end) for where, end in ends.items()), 3)
+
+
+async def hear_shared(db: Connection) -> None:
+    """First in every transaction in which events take effect: while `hear_alone` holds, it waits."""
+    await db.execute(_SHARED)
+
+
+async def hear_alone(db: Connection) -> None:
+    """Until the commit no event takes effect in this database."""
+    await db.execute(_ALONE)
 
 
 async def _already_parked(work: Work, positions: Sequence[Position]) -> set[Position]:

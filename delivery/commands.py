@@ -303,6 +303,7 @@ class Desk:
     async def do(self, command: Any, *, keys: Sequence[str] = ()) -> Response:
         """Have a command done, with `keys` locked, in one transaction; the answer is kept with its Idempotency-Key."""
         runtime = self._request.app.state.runtime
+        await runtime.may_write()
         request_id = str(new_id())
         envelope = Envelope(
             event_id=request_id,
@@ -332,6 +333,7 @@ class Desk:
         A crash after the act and before its answer is kept lets the same key act again: `act` must bear that.
         """
         runtime = self._request.app.state.runtime
+        await runtime.may_write()
         caller, key = self.person.subject, self._idempotency_key
         fingerprint = await self._fingerprint()
         async with transaction(runtime.pool) as db:

@@ -16,6 +16,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from delivery.chunks import Arrival, Chunks, Position
 from delivery.failures import NeverWorks, Stopped, is_slow_down
 from delivery.kafka import missing_topics, open_consumer
+from delivery.memory import Memory
 from delivery.settings import Settings
 from delivery.telemetry import Metrics, Pulses, logged_under
 
@@ -31,10 +32,11 @@ _HAND_OVER_SECONDS = 20.0
 
 
 class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
-    """Before partitions go to another member, the chunk in work is finished and acknowledged."""
+    """Before partitions go to another member, the chunk in work is finished; `dealt` is called for new ones."""
 
-    def __init__(self, busy: asyncio.Lock) -> None:
+    def __init__(self, busy: asyncio.Lock, dealt: Callable[[], None]) -> None:
         self._busy = busy
+        self._dealt = dealt
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         if not revoked:
@@ -45,6 +47,7 @@ class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             self._busy.release()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._dealt()
         _log.info("partitions assigned", partitions=len(assigned))
 
 
@@ -58,12 +61,14 @@ class Consumer:
         topics: Sequence[str],
         *,
         service: str,
+        memory: Memory,
         metrics: Metrics,
         pulses: Pulses,
         committed: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._chunks = chunks
+        self._memory = memory
         self._topics = [settings.topic_prefix + topic for topic in topics]
         self._service = service
         self._metrics = metrics
@@ -73,6 +78,7 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._lag_at = 0.0
         self._one_by_one = False
+        self._placed = True
         self.problem: str | None = "not started"
 
     def stop(self) -> None:
@@ -84,6 +90,10 @@ class Consumer:
         delay = 0.1
         while not self._stopping.is_set() and self._topics:
             self._beat()
+            if self._memory.problem is not None:
+                self.problem = self._memory.problem
+                await self._pause(_TOPIC_SECONDS)
+                continue
             try:
                 async with asyncio.timeout(_BROKER_SECONDS):
                     missing = await missing_topics(self._settings, self._topics, client=self._service)
@@ -98,7 +108,7 @@ class Consumer:
                         group=f"{self._settings.topic_prefix}batchwise.{self._service}",
                         topics=self._topics,
                         client=self._service,
-                        listener=_HandOver(self._busy),
+                        listener=_HandOver(self._busy, self._dealt),
                     )
                 try:
                     self.problem = None
@@ -127,13 +137,24 @@ class Consumer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
+    def _dealt(self) -> None:
+        """Partitions were dealt anew: before anything is handled, it is looked up where the database stands on them."""
+        self._placed = False
+
     async def _consume(self, consumer: AIOKafkaConsumer) -> None:
         answered_at = time.monotonic()
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and self._memory.problem is None:
             self._beat()
+            if not self._placed:
+                self._placed = True
+                if not await self._patiently(lambda: self._place(consumer)):
+                    return
             # Without partitions (the group is being rebalanced) this waits for them, whatever its own time-out says.
             async with asyncio.timeout(_BROKER_SECONDS):
                 polled = await self._poll(consumer)
+            if not self._placed:
+                # Dealt anew during the poll: what it brought is read again from where the database stands.
+                continue
             if polled:
                 async with self._busy:
                     await self._chunk(consumer, polled)
@@ -142,6 +163,26 @@ class Consumer:
                 await self._ask_brokers(consumer)
                 answered_at = time.monotonic()
             self._measure_lag(consumer)
+
+    async def _place(self, consumer: AIOKafkaConsumer) -> None:
+        """Begin where the database stands, should the group have acknowledged more: its database was younger then.
+
+        Where the database knows of nothing, it begins at the beginning. A group that was put back is taken at its word.
+        """
+        stands = await self._chunks.heard_up_to()
+        assigned = sorted(consumer.assignment())
+        async with asyncio.timeout(_BROKER_SECONDS):
+            committed = await asyncio.gather(*(consumer.committed(partition) for partition in assigned))
+        again = 0
+        for partition, acknowledged in zip(assigned, committed, strict=True):
+            topic = partition.topic.removeprefix(self._settings.topic_prefix)
+            stand = stands.get((topic, partition.partition), 0)
+            if acknowledged is None or stand < acknowledged:
+                consumer.seek(partition, stand)
+                again += (acknowledged or stand) - stand
+        if again:
+            self._metrics.heard_again.inc(again)
+            _log.warning("the group acknowledged more than the database knows: read again", messages=again)
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Any]]:
         """The next records; one by one on the way to a record that the client cannot read, which is then parked."""

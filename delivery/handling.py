@@ -112,6 +112,8 @@ class Work:
 
 
 EventHandler = Callable[[Work, Sequence[Any]], Awaitable[Announcements]]
+Remembrance = Callable[[Work, Sequence[Any]], Awaitable[Sequence[EventLike]]]
+"""Takes up own events after a restore; returns those whose cause took its whole effect with them."""
 CommandHandler = Callable[[Work, Sequence[Any]], Awaitable[Sequence["Answer"]]]
 
 H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
@@ -133,6 +135,20 @@ def hears_foreign(topic: TopicLike) -> Callable[[H], H]:
     def mark(handler: H) -> H:
         handler.foreign_topic = topic  # type: ignore[attr-defined]
         handler.events = ()  # type: ignore[attr-defined]
+        return handler
+
+    return mark
+
+
+def takes_up(*events: type[EventLike]) -> Callable[[H], H]:
+    """Mark what makes rows again of the service's own events, when its database was restored from before them.
+
+    It is given, in order per key, own events that the database does not know, and says nothing. It returns those whose
+    cause took its whole effect with them: what caused them counts as heard, and is dropped when it comes again.
+    """
+
+    def mark(handler: H) -> H:
+        handler.events = events  # type: ignore[attr-defined]
         return handler
 
     return mark

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
@@ -74,6 +74,26 @@ async def open_consumer(
         await consumer.stop()
         raise
     return consumer
+
+
+async def open_reader(settings: Settings, *, client: str) -> AIOKafkaConsumer:
+    """A started consumer of no group, which reads what it is assigned from the beginning."""
+    consumer = AIOKafkaConsumer(
+        group_id=None, auto_offset_reset="earliest", enable_auto_commit=False, **_connection(settings, client)
+    )
+    try:
+        await consumer.start()
+    except BaseException:
+        await consumer.stop()
+        raise
+    return consumer
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:
+    """The partitions of those of `topics` (whole names) that are there."""
+    # Not `partitions_for_topic`: it knows only what the consumer has asked about before.
+    cluster = await consumer._client.fetch_all_metadata()
+    return [TopicPartition(topic, n) for topic in topics for n in sorted(cluster.partitions_for_topic(topic) or ())]
 
 
 async def open_producer(settings: Settings, *, client: str) -> AIOKafkaProducer:

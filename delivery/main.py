@@ -19,10 +19,14 @@ from aiokafka.errors import KafkaError
 from pydantic_settings import BaseSettings
 
 from delivery.app import Runtime, Service, build
+from delivery.database import open_pool
+from delivery.failures import DeliveryError
 from delivery.kafka import create_topics
+from delivery.memory import Memory
 from delivery.migrating import MigrationRefused, migrate
 from delivery.parking import NotParked
 from delivery.relay import Relay
+from delivery.restoring import Restoring
 from delivery.settings import Settings, SettingsRefused, read_settings
 from delivery.telemetry import Metrics, Pulses, configure_logs
 
@@ -36,6 +40,10 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     verbs.add_parser("serve", help="HTTP, consumer, relay and watches, until SIGTERM")
     verbs.add_parser("migrate", help="bring the database up to date and make the topics; safe at any time")
     verbs.add_parser("relay", help="only move the outbox to Kafka, until SIGTERM")
+    restore = verbs.add_parser(
+        "restore", help="after a backup was restored: what this service said since then, and taking it up again"
+    )
+    restore.add_argument("--confirm", metavar="WHY", help="take up what can be, then write again")
     parked = verbs.add_parser("parked", help="messages that wait for a person").add_subparsers(
         dest="parked", required=True
     )
@@ -67,6 +75,8 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
             return uvloop.run(_migrate(service, settings))
         case "relay":
             return uvloop.run(_relay(service, settings))
+        case "restore":
+            return uvloop.run(_restore(service, settings, asked.confirm))
         case _:
             return uvloop.run(_parked(service, settings, asked))
 
@@ -143,12 +153,33 @@ async def _while_it_starts(attempt: Any, *, seconds: float = 60) -> Any:
 
 async def _relay(service: Service, settings: Settings) -> int:
     role = settings.database_role or service.role
-    relay = Relay(settings, service=service.name, role=role, metrics=Metrics(), pulses=Pulses())
+    metrics = Metrics()
+    memory = Memory(settings, service.says, service=service.name, metrics=metrics)
+    relay = Relay(settings, service=service.name, role=role, memory=memory, metrics=metrics, pulses=Pulses())
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, relay.stop)
     await relay.run()
     return 0
+
+
+async def _restore(service: Service, settings: Settings, why: str | None) -> int:
+    role = settings.database_role or service.role
+    pool = open_pool(
+        settings.database_dsn, role=role, name=f"{service.name}-restore", size=2, transaction_idle_ms=60_000
+    )
+    await pool
+    try:
+        restoring = Restoring(service, settings, pool, lambda: dt.datetime.now(dt.UTC))
+        report = await (restoring.report() if why is None else restoring.take_up(why))
+    except (DeliveryError, KafkaError, asyncpg.PostgresError, OSError, TimeoutError) as error:
+        _log.error("nothing was confirmed", error=f"{type(error).__name__}: {error}")
+        return 1
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(pool.close(), 3)
+    _print(report.as_json() | {"confirmed": why})
+    return 1 if report.missing and why is None else 0
 
 
 async def _parked(service: Service, settings: Settings, asked: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from delivery.chunks import Arrival, Chunks, Clock, Ears, Misunderstood, Position, Understood, storable
+from delivery.chunks import Arrival, Chunks, Clock, Ears, Misunderstood, Position, Understood, hear_shared, storable
 from delivery.commands import Answer, Desk, Refusal, desk
 from delivery.database import Pool, transaction
 from delivery.failures import is_slow_down
@@ -131,6 +131,7 @@ class Parking:
     async def _replay_one(self, parked_id: int, *, by: str, edited: bytes | None) -> int | None:
         """One message; returns the next one of its key."""
         async with transaction(self._pool) as db:
+            await hear_shared(db)
             work = Work(db, self._clock())
             row = await self._first_of_its_key(work, parked_id)
             arrival = Arrival(

@@ -14,8 +14,9 @@ from aiokafka.errors import KafkaError
 
 from delivery.database import columns
 from delivery.envelope import Envelope
-from delivery.failures import is_slow_down
+from delivery.failures import SlowDown, is_slow_down
 from delivery.kafka import LARGEST_REQUEST, close_producer, open_producer
+from delivery.memory import Memory
 from delivery.outbox import CHANNEL
 from delivery.settings import Settings
 from delivery.telemetry import Metrics, Pulses
@@ -23,7 +24,16 @@ from delivery.telemetry import Metrics, Pulses
 _log = structlog.get_logger("delivery.relay")
 
 _ROWS = 1_000
-_LOCK = "SELECT pg_try_advisory_lock(hashtext('batchwise.relay'))"
+RELAY_LOCK = "SELECT pg_try_advisory_lock(hashtext('batchwise.relay'))"
+# What is deleted is known to be on its topic, up to where: in one statement, so that neither is ever known alone.
+_DELETE = """
+    WITH reached AS (
+        INSERT INTO delivery.said_up_to (topic, partition, next)
+        SELECT * FROM unnest($2::text[], $3::int[], $4::bigint[]) AS mark (topic, partition, next)
+        ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next WHERE said_up_to.next < excluded.next
+    )
+    DELETE FROM delivery.outbox WHERE id = ANY($1::bigint[])
+"""
 _IDLE_SECONDS = 1.0
 _TAKE_OVER_SECONDS = 0.5
 _PATIENCE_SECONDS = 2.0
@@ -44,8 +54,11 @@ class Relay:
     holds up its own key alone, and is tried again every half minute.
     """
 
-    def __init__(self, settings: Settings, *, service: str, role: str, metrics: Metrics, pulses: Pulses) -> None:
+    def __init__(
+        self, settings: Settings, *, service: str, role: str, memory: Memory, metrics: Metrics, pulses: Pulses
+    ) -> None:
         self._settings = settings
+        self._memory = memory
         self._role = role
         self._service = service
         self._metrics = metrics
@@ -73,6 +86,9 @@ class Relay:
             try:
                 await self._connected()
                 delay = 0.1
+            except SlowDown as waits:
+                self.problem = str(waits)
+                await self._pause(_TAKE_OVER_SECONDS)
             except (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
                 self.problem = f"{type(error).__name__}: {error}"
                 self._metrics.relay_active.set(0)
@@ -106,12 +122,16 @@ class Relay:
             },
         )
         try:
-            while not await connection.fetchval(_LOCK):
+            while not await connection.fetchval(RELAY_LOCK):
                 self.problem = None
                 self._beat()
                 await self._pause(_TAKE_OVER_SECONDS)
                 if self._stopping.is_set():
                     return
+            # Nobody else sends now. What was sent and is not known here must not be followed by anything else.
+            await self._memory.compare(connection, alone=True)
+            if self._memory.problem is not None:
+                raise SlowDown(self._memory.problem)
             await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
             async with asyncio.timeout(_STARTING_SECONDS):
                 producer = await open_producer(self._settings, client=f"{self._service}-relay")
@@ -143,10 +163,8 @@ class Relay:
             )
             if rows:
                 for together in [[row] for row in rows] if self._one_by_one else _windows(rows):
-                    await self._send(producer, together)
-                    await connection.execute(
-                        "DELETE FROM delivery.outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in together]
-                    )
+                    reached = await self._send(producer, together)
+                    await connection.execute(_DELETE, [row["id"] for row in together], *columns(reached, 3))
                     self._metrics.sent.inc(len(together))
                 self._one_by_one = False
             elif self._stopping.is_set():
@@ -163,8 +181,8 @@ class Relay:
         self._one_by_one = self._one_by_one or bool(again)
         self._metrics.relay_refused.set(len(self._refused))
 
-    async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> None:
-        """Hand over rows in order, then wait until the brokers have every one.
+    async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> list[tuple[str, int, int]]:
+        """Hand over rows in order, then wait until the brokers have every one; returns how far that goes.
 
         When the brokers refuse something, rows go one by one from then on, to find which: the next producer (a refusal
         ends the sequence of this one) leaves out its key.
@@ -183,7 +201,7 @@ class Relay:
                 )
                 for row in rows
             ]
-            await self._confirmed(waiting)
+            return self._reached(await self._confirmed(waiting))
         except KafkaError as error:
             if not is_slow_down(error):
                 if len(rows) == 1:
@@ -192,7 +210,15 @@ class Relay:
                 self._one_by_one = True
             raise
 
-    async def _confirmed(self, sent: Sequence["asyncio.Future[Any]"]) -> None:
+    def _reached(self, confirmed: Sequence[Any]) -> list[tuple[str, int, int]]:
+        """Topic, partition and next offset behind what the brokers confirmed."""
+        ends: dict[tuple[str, int], int] = {}
+        for each in confirmed:
+            where = (each.topic.removeprefix(self._settings.topic_prefix), each.partition)
+            ends[where] = max(each.offset + 1, ends.get(where, 0))
+        return [(*where, end) for where, end in sorted(ends.items())]
+
+    async def _confirmed(self, sent: Sequence["asyncio.Future[Any]"]) -> list[Any]:
         """Wait for the brokers, however long they are away: that is no reason to restart. Raises the first failure."""
         waiting: set[asyncio.Future[Any]] = set(sent)
         while True:
@@ -207,6 +233,7 @@ class Relay:
         failures = [error for each in sent if (error := each.exception()) is not None]
         if failures:
             raise failures[0]
+        return [each.result() for each in sent]
 
     def _envelope(self, row: Any) -> Envelope:
         return Envelope(

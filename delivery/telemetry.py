@@ -51,6 +51,14 @@ class Metrics:
         self.relay_refused = Gauge(
             "delivery_relay_refused_keys", "Keys that wait since the brokers refuse an announcement.", registry=r
         )
+        self.heard_again = Counter(
+            "delivery_events_heard_again",
+            "Messages that the group had acknowledged and the database does not know: read again.",
+            registry=r,
+        )
+        self.database_older = Gauge(
+            "delivery_database_older", "1 while the database does not remember what its service said.", registry=r
+        )
         self.consumer_stopped = Gauge("delivery_consumer_stopped", "1 when too many were parked in a row.", registry=r)
         self.waiting_for = Gauge(
             "delivery_waiting_for",

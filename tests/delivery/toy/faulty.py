@@ -60,7 +60,7 @@ def plant(fault: str) -> None:
             execute = asyncpg.Connection.execute
 
             async def execute_struck(self: Any, query: str, *values: Any, **named: Any) -> Any:
-                if query.startswith("DELETE FROM delivery.outbox"):
+                if "DELETE FROM delivery.outbox" in query:
                     strike()
                 return await execute(self, query, *values, **named)
 
