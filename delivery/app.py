@@ -12,7 +12,9 @@ import orjson
 import structlog
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.dependencies.models import Dependant
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
@@ -493,6 +495,8 @@ def build(
         description=service.about,
         lifespan=lifespan,
         separate_input_output_schemas=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.runtime = runtime = Runtime(service, settings, clock=clock, tracer_provider=tracer_provider)
     problems.install(app)
@@ -507,8 +511,39 @@ def build(
         raise ValueError(f"{service.name}: these routes ask for no token: {unprotected}")
     app.openapi_schema = None
     app.include_router(_health_router(runtime))
+    _show_docs(app)
     app.add_middleware(_Observed, runtime=runtime)
     return app
+
+
+_PAGES = "/docs/files"
+
+
+def _show_docs(app: FastAPI) -> None:
+    """`/docs` and `/redoc`, with their scripts from a package: they open where the outside world cannot be reached."""
+    document = app.openapi_url or ""
+
+    @app.get("/docs", include_in_schema=False)
+    async def swagger() -> Response:
+        return get_swagger_ui_html(
+            openapi_url=document,
+            title=app.title,
+            swagger_js_url=f"{_PAGES}/swagger-ui-bundle.js",
+            swagger_css_url=f"{_PAGES}/swagger-ui.css",
+            swagger_favicon_url=f"{_PAGES}/favicon.png",
+        )
+
+    @app.get("/redoc", include_in_schema=False)
+    async def redoc() -> Response:
+        return get_redoc_html(
+            openapi_url=document,
+            title=app.title,
+            redoc_js_url=f"{_PAGES}/redoc.standalone.js",
+            redoc_favicon_url=f"{_PAGES}/favicon.png",
+            with_google_fonts=False,
+        )
+
+    app.mount(_PAGES, StaticFiles(packages=[("fastapi_offline", "static")]))
 
 
 Door = tuple[str, str]

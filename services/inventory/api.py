@@ -37,12 +37,15 @@ from services.inventory.views import (
     CountLine,
     HoldView,
     ItemStockView,
+    LiftedView,
+    LocationDescribed,
     LocationView,
     MovementView,
     PassedOverView,
     ProposalView,
     ReversalView,
     SequenceView,
+    SiteDescribed,
     SiteView,
     StockView,
     ZoneView,
@@ -167,14 +170,24 @@ class LocationBody(BaseModel):
 Builder = Annotated[Desk, Depends(desk("supervisor"))]
 
 
-@router.put("/sites/{site_id}", tags=["building"], response_model=SiteBody, responses=_WRITE)
+@router.put(
+    "/sites/{site_id}",
+    tags=["building"],
+    response_model=SiteDescribed,
+    responses={**_WRITE, 201: {"model": SiteDescribed, "description": "New"}},
+)
 async def put_site(site_id: SiteId, body: SiteBody, at: Builder) -> Response:
     """Describe a site. 201 when it is new."""
     at.person.require_site(site_id)
     return await at.do(PutSite(site_id, body.name, body.time_zone))
 
 
-@router.put("/sites/{site_id}/zones/{zone_id}", tags=["building"], response_model=ZoneBody, responses=_WRITE)
+@router.put(
+    "/sites/{site_id}/zones/{zone_id}",
+    tags=["building"],
+    response_model=ZoneView,
+    responses={**_WRITE, 201: {"model": ZoneView, "description": "New"}},
+)
 async def put_zone(site_id: SiteId, zone_id: ZoneId, body: ZoneBody, at: Builder) -> Response:
     """Describe a zone. Its purpose cannot change while stock stands in it (409 stock_in_zone)."""
     at.person.require_site(site_id)
@@ -182,7 +195,10 @@ async def put_zone(site_id: SiteId, zone_id: ZoneId, body: ZoneBody, at: Builder
 
 
 @router.put(
-    "/sites/{site_id}/locations/{location_id}", tags=["building"], response_model=LocationBody, responses=_WRITE
+    "/sites/{site_id}/locations/{location_id}",
+    tags=["building"],
+    response_model=LocationDescribed,
+    responses={**_WRITE, 201: {"model": LocationDescribed, "description": "New"}},
 )
 async def put_location(site_id: SiteId, location_id: LocationId, body: LocationBody, at: Builder) -> Response:
     """Describe a location. Its code is unique within the site.
@@ -462,7 +478,7 @@ async def place_hold(body: PlaceHold, at: Annotated[Desk, Depends(desk("quality"
     return await at.do(body)
 
 
-@router.post("/holds/{hold_id}/lift", tags=["quality"], responses=_WRITE)
+@router.post("/holds/{hold_id}/lift", tags=["quality"], response_model=LiftedView, responses=_WRITE)
 async def lift_hold(
     hold_id: HoldId, body: LiftBody, at: Annotated[Desk, Depends(desk("quality", "supervisor"))]
 ) -> Response:

@@ -24,6 +24,14 @@ class SiteView(BaseModel):
     set_up: bool
 
 
+class SiteDescribed(BaseModel):
+    """A warehouse as somebody has described it."""
+
+    site_id: str
+    name: str
+    time_zone: str = Field(examples=["Asia/Shanghai"])
+
+
 class ZoneView(BaseModel):
     """An area of a site."""
 
@@ -46,6 +54,24 @@ class LocationView(BaseModel):
     filled: QuantityOrZero
     single_item: bool
     set_up: bool
+
+
+class LocationDescribed(BaseModel):
+    """A bin as somebody has described it."""
+
+    site_id: str
+    location_id: str
+    zone_id: str
+    capacity: QuantityOrZero | None
+    single_item: bool
+
+
+class LiftedView(BaseModel):
+    """A hold that is over, and the item's number of that."""
+
+    hold_id: UUID
+    sequence: int
+    lifted_at: dt.datetime
 
 
 class HoldView(BaseModel):
