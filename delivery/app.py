@@ -232,17 +232,20 @@ class Runtime:
 
     def not_ready(self) -> dict[str, str]:
         """What this service waits for, by part; empty when it is ready."""
-        waits = {"database": self._database_problem, "memory": self.memory.problem, "relay": self.relay.problem}
+        return {part: why for part, why in self._parts().items() if why}
+
+    def _parts(self) -> dict[str, str | None]:
+        """Every part that it may wait for, with what is the matter."""
+        parts = {"database": self._database_problem, "memory": self.memory.problem, "relay": self.relay.problem}
         if self.service.hears:
-            waits["consumer"] = self.consumer.problem
-        return {part: why for part, why in waits.items() if why}
+            parts["consumer"] = self.consumer.problem
+        return parts
 
     def exposition(self) -> bytes:
         """All metrics as Prometheus reads them; what is a state of this moment is looked at now."""
         metrics = self.metrics
-        waits = self.not_ready()
-        for part in ("database", "relay", *(("consumer",) if self.service.hears else ()), *waits):
-            metrics.waiting_for.labels(part).set(part in waits)
+        for part, why in self._parts().items():
+            metrics.waiting_for.labels(part).set(bool(why))
         late = self.pulses.late()
         metrics.loop_late.clear()
         for loop in self.pulses.loops():
