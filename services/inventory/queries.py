@@ -561,7 +561,7 @@ async def differences(db: Connection, items: Collection[str]) -> list[tuple[Any,
         WHERE folded.quantity IS DISTINCT FROM kept.quantity
         UNION ALL
         SELECT item_id, NULL, NULL, NULL, NULL, 'sequence',
-               (CASE WHEN numbered.last = item_sequence.last THEN lines ELSE numbered.last END)::numeric,
+               coalesce(CASE WHEN numbered.last = item_sequence.last THEN lines ELSE numbered.last END, 0)::numeric,
                item_sequence.last::numeric
         FROM item_sequence
         LEFT JOIN numbered USING (item_id)

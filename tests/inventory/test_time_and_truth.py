@@ -222,6 +222,8 @@ async def test_the_checker_raises_an_alarm_at_the_first_difference_once_and_sett
         ("UPDATE movement SET quantity = 8 WHERE sequence = 1", "the ledger says 6, the balance kept is 5"),
         ("UPDATE item_sequence SET last = 9", "the sequence kept is 9"),
         ("DELETE FROM hold", "sequence"),
+        ("WITH gone AS (DELETE FROM hold) DELETE FROM movement", "the ledger says 0, the sequence kept is"),
+        ("INSERT INTO item_sequence VALUES ('GHOST', 3)", "the ledger says 0, the sequence kept is 3"),
     ],
 )
 async def test_whatever_is_tampered_with_by_hand_is_found(
