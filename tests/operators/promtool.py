@@ -38,7 +38,7 @@ def find_promtool(*, build: bool = False) -> Path:
         tried = ["it is not on the PATH"]
         for way in (_from_debian, _from_go) if build else (_from_debian,):
             try:
-                # Made beside its place and moved there whole: whoever is killed half-way leaves nothing that looks done.
+                # Made beside its place and moved there whole: who is killed half-way leaves nothing that looks done.
                 with tempfile.TemporaryDirectory(dir=folder) as made:
                     way(Path(made)).rename(kept)
             except (OSError, subprocess.SubprocessError) as error:
