@@ -1,8 +1,9 @@
-"""What inventory says: every movement of stock, every hold, every refusal at the gate, and alarms."""
+"""What inventory says: sites, every movement of stock, every hold, every refusal at the gate, and alarms."""
 
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from contracts.event import Event
 from contracts.values import (
@@ -18,6 +19,36 @@ from contracts.values import (
     Text,
     Unit,
 )
+
+TimeZone = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+"""The name of a time zone in the IANA database, such as Asia/Shanghai."""
+
+MOST_PLACES = 1000
+"""Locations of one purpose that a site names. One that has more names none."""
+
+
+class SiteDefined(Event):
+    """A site as it is now; the highest revision counts. A listener that never heard of a site cannot tell that there is
+    none: an inventory that does not announce sites may still speak to it.
+    """
+
+    key_field = "site_id"
+
+    site_id: Code
+    revision: int = Field(ge=1)
+    name: Text
+    time_zone: TimeZone = Field(description="Whose midnight ends a day there. A guess while `set_up` is false.")
+    set_up: bool = Field(description="False: goods that arrived opened it, and nobody described it yet.")
+    docks: tuple[Code, ...] = Field(
+        default=(), max_length=MOST_PLACES, description="Where goods may arrive. Empty: nobody described any."
+    )
+    staging: tuple[Code, ...] = Field(
+        default=(), max_length=MOST_PLACES, description="Where picked goods may be put. Empty: nobody described any."
+    )
+    sites: int = Field(
+        ge=1, description="How many sites there were: who has heard of fewer has not yet heard of every site."
+    )
+    defined_at: Moment
 
 
 class MovementReason(Listed):

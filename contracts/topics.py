@@ -40,6 +40,12 @@ STOCK = Topic(
     "The ledger as it grows, and the holds on it.",
     (inventory.StockMoved, inventory.HoldPlaced, inventory.HoldLifted, inventory.IssueRefused),
 )
+SITES = Topic(
+    "inventory.sites.v1",
+    "Sites as they are now; the last word on each key counts.",
+    (inventory.SiteDefined,),
+    compacted=True,
+)
 ALERTS = Topic("inventory.alerts.v1", "What a person should look at.", (inventory.StockAlertRaised,))
 OUTBOUND = Topic(
     "allocation.outbound.v1",
@@ -65,7 +71,7 @@ ERP_DEMANDS = Topic("erp.demands.v1", "Demands, in the ERP's own words.", (), fo
 ERP_ACKNOWLEDGEMENTS = Topic("erp.acknowledgements.v1", "What the ERP did with a posting.", (), foreign=True)
 
 TOPICS: tuple[Topic, ...] = (
-    CATALOG, RECEIPTS, DEMANDS, POSTINGS, BATCHES, STOCK, ALERTS, OUTBOUND, RECALLS,
+    CATALOG, RECEIPTS, DEMANDS, POSTINGS, BATCHES, SITES, STOCK, ALERTS, OUTBOUND, RECALLS,
     MES_REPORTS, ERP_DEMANDS, ERP_ACKNOWLEDGEMENTS,
 )  # fmt: skip
 

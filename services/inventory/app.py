@@ -18,7 +18,10 @@ from services.inventory.handlers import (
 )
 from services.inventory.settings import InventorySettings, inventory_settings
 from services.inventory.survey import SURVEY
-from services.inventory.watches import watch_expiry
+from services.inventory.watches import watch_expiry, watch_sites
+
+SITES_SECONDS = 5
+"""Between two looks for sites that are to be told of."""
 
 service = Service(
     name="inventory",
@@ -44,4 +47,5 @@ service = Service(
     settings=(InventorySettings,),
     metrics=(OPEN_DIFFERENCES,),
     survey=SURVEY,
+        Watch("sites", lambda: SITES_SECONDS, watch_sites),
 )

@@ -9,7 +9,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from contracts.integration import ItemDefined
-from contracts.inventory import MovementReason
+from contracts.inventory import MOST_PLACES, MovementReason
 from contracts.values import BatchFacts, Climate, HoldKind, PlaceKind, Purpose, Quality
 from delivery import Connection, columns
 from services.inventory.domain.expiry import Watched
@@ -118,6 +118,53 @@ class Known:
     sequences: Mapping[str, int]
     bookings: frozenset[Booking]
 
+
+@dataclass(frozen=True, slots=True)
+class SiteNow:
+    """A site that is to be said; `sites` is how many there are."""
+
+    site_id: str
+    revision: int
+    name: str
+    time_zone: str
+    set_up: bool
+    docks: tuple[str, ...]
+    staging: tuple[str, ...]
+    sites: int
+
+
+_PLACES_OF = """
+    CASE WHEN bool_or(location.set_up) FILTER (WHERE purpose = '{purpose}')
+          AND count(*) FILTER (WHERE purpose = '{purpose}') <= {most}
+         THEN jsonb_agg(location_id ORDER BY location_id) FILTER (WHERE purpose = '{purpose}')
+         ELSE '[]' END
+"""
+
+# Compared as a whole with what was said last, so that whatever changes a site, an older version of ours too, is heard.
+_SITES_NOW = f"""
+    SELECT site_id, revision, said,
+           jsonb_build_object('name', name, 'time_zone', time_zone, 'set_up', set_up,
+                              'docks', docks, 'staging', staging) AS words
+    FROM site
+    CROSS JOIN LATERAL (
+        SELECT {_PLACES_OF.format(purpose="receiving", most=MOST_PLACES)} AS docks,
+               {_PLACES_OF.format(purpose="staging", most=MOST_PLACES)} AS staging
+        FROM zone JOIN location USING (site_id, zone_id)
+        WHERE zone.site_id = site.site_id AND purpose IN ('receiving', 'staging')) AS places
+    WHERE $1::text[] IS NULL OR site_id = ANY($1)
+"""
+
+_UNWATCHED = """
+    SELECT DISTINCT balance.batch_id, balance.site_id, balance.item_id, batch.expires_on,
+           batch.expires_on - item.near_expiry_days AS near_on
+    FROM balance
+    JOIN batch USING (batch_id)
+    LEFT JOIN item ON item.item_id = balance.item_id
+    LEFT JOIN batch_at_site AS watched ON watched.batch_id = balance.batch_id AND watched.site_id = balance.site_id
+    WHERE balance.item_id = ANY($1::text[])
+      AND batch.expires_on IS NOT NULL
+      AND (watched.state IS NULL OR watched.state = 'gone' OR watched.expires_on <> batch.expires_on)
+"""
 
 _FACTS = (
     "batch_no, origin, supplier_id, supplier_batch_no, manufactured_on, expires_on, expiry_precision, expiry_source, "
@@ -741,6 +788,39 @@ class InventoryStore:
         """Keep what differs now for these items, settle what differs no more; returns what is new."""
         await self._db.execute(
             """
+    async def unsaid_sites(self, sites: Collection[str] | None = None) -> list[str]:
+        """Those of these sites (of all) that are not as they were last said."""
+        rows = await self._db.fetch(
+            f"SELECT site_id FROM ({_SITES_NOW}) AS site WHERE words IS DISTINCT FROM said",
+            None if sites is None else list(sites),
+        )
+        return [row["site_id"] for row in rows]
+
+    async def say_sites(self, sites: Collection[str]) -> list[SiteNow]:
+        """Give those of these sites that changed their next revision; their keys are locked."""
+        rows = await self._db.fetch(
+            f"""
+            UPDATE site SET revision = site.revision + 1, said = now.words
+            FROM ({_SITES_NOW}) AS now
+            WHERE site.site_id = now.site_id AND now.words IS DISTINCT FROM site.said
+            RETURNING site.site_id, site.revision, site.said, (SELECT count(*) FROM site) AS sites
+            """,
+            list(sites),
+        )
+        return [
+            SiteNow(
+                row["site_id"],
+                row["revision"],
+                row["said"]["name"],
+                row["said"]["time_zone"],
+                row["said"]["set_up"],
+                tuple(row["said"]["docks"]),
+                tuple(row["said"]["staging"]),
+                row["sites"],
+            )
+            for row in rows
+        ]
+
             UPDATE ledger_difference SET settled_at = $8
             WHERE settled_at IS NULL AND item_id = ANY($1::text[])
               AND NOT EXISTS (

@@ -1,11 +1,13 @@
-"""What time makes happen: batches near their expiry, and expire."""
+"""What time makes happen: batches near their expiry, and expire; sites that goods opened are told of."""
 
 from uuid import UUID
 
 from contracts.inventory import AlertKind
 from delivery import Announcements, Work
 from services.inventory.books import TIME, Books
+from services.inventory.building import say_sites
 from services.inventory.domain.expiry import ShelfLife, days_left, local_day, what_is_due
+from services.inventory.store import InventoryStore
 
 AT_ONCE = 2_000
 """Batches at sites that one run locks or speaks of; the next run goes on."""
@@ -50,3 +52,15 @@ async def watch_expiry(work: Work) -> Announcements:
     await books.store.settle(states)
     await books.save()
     return books.said
+
+
+async def watch_sites(work: Work) -> Announcements:
+    """Say the sites that are not as they were last said: all of them once, those that goods opened, those that an older
+    version of this service described.
+    """
+    store = InventoryStore(work.db)
+    unsaid = await store.unsaid_sites()
+    if not unsaid:
+        return []
+    await work.lock(unsaid)
+    return await say_sites(work, store, unsaid)

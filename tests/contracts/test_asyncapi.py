@@ -158,10 +158,11 @@ def test_every_topic_is_a_channel_and_every_event_a_message_of_it() -> None:
     assert list(channels["mes.production-reports.v1"]["messages"]) == ["MesProductionReports"]
 
 
-def test_the_catalog_is_compacted_and_all_else_is_kept_for_ever() -> None:
+def test_the_catalog_and_the_sites_are_compacted_and_all_else_is_kept_for_ever() -> None:
     kafka = {name: channel["bindings"]["kafka"] for name, channel in whole()["channels"].items()}
     configured = {name: binding["topicConfiguration"] for name, binding in kafka.items()}
-    assert configured.pop("integration.catalog.v1") == {"cleanup.policy": ["compact"]}
+    for name in ("integration.catalog.v1", "inventory.sites.v1"):
+        assert configured.pop(name) == {"cleanup.policy": ["compact"]}
     assert all(kept == {"cleanup.policy": ["delete"], "retention.ms": -1} for kept in configured.values())
     assert {binding["partitions"] for binding in kafka.values()} == {12}
 

@@ -151,6 +151,7 @@ def test_stock_and_what_asks_for_it_share_the_item_as_key_and_the_catalog_tells_
     keys = {event.event_type: event.key_field for event in EVENTS.values()}
     catalog = {keys.pop("integration.ItemDefined"), keys.pop("integration.PartnerDefined")}
     assert catalog == {"catalog_key"}
+    assert keys.pop("inventory.SiteDefined") == "site_id"
     assert set(keys.values()) == {"item_id"}
     assert MESSAGES["integration.catalog.v1/ItemDefined full"]["key"] == "item/WMP-25"
     assert MESSAGES["integration.catalog.v1/PartnerDefined full"]["key"] == "partner/S-0117"

@@ -229,5 +229,7 @@ def test_what_a_service_hears_is_read_from_its_code(monkeypatch: pytest.MonkeyPa
     assert found == expected
 
     monkeypatch.setattr(deploy.publish.importlib, "import_module", lambda module: service("inventory"))
-    with pytest.raises(Refused, match=r"integration says \['inventory\.alerts\.v1', 'inventory\.stock\.v1'\]"):
+    with pytest.raises(
+        Refused, match=r"integration says \['inventory\.alerts\.v1', 'inventory\.sites\.v1', 'inventory\.stock\.v1'\]"
+    ):
         deploy.publish.listeners()

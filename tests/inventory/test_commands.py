@@ -13,7 +13,7 @@ import pytest
 
 from contracts.gs1 import element_string, parse_bracketed
 from contracts.integration import GtinAlias
-from contracts.inventory import HoldLifted, HoldPlaced, IssueRefused, StockMoved
+from contracts.inventory import MOST_PLACES, HoldLifted, HoldPlaced, IssueRefused, SiteDefined, StockMoved
 from contracts.values import Climate, Quality
 from delivery import new_id
 from services.inventory.app import service
@@ -551,3 +551,63 @@ async def test_pending_goods_are_proposed_for_quarantine_and_frozen_ones_for_the
         return str((await at.get("/put-away/proposals", **asked)).json()["proposed"])
 
     assert (await proposed(lot, "pending"), await proposed(ice, "released")) == ("QC-1", "F-1")
+
+
+# Sites are told of
+
+
+def sites(said: list[Any]) -> list[SiteDefined]:
+    return [event for event in said if isinstance(event, SiteDefined)]
+
+
+async def test_a_site_is_said_when_it_is_described_and_again_when_its_docks_or_staging_change(at: Running) -> None:
+    berlin = {"name": "New", "time_zone": "Europe/Berlin"}
+    await at.put("/sites/S9", berlin, role="supervisor")
+    (said,) = sites(await at.said())
+    known = (await at.get("/sites")).json()
+    assert (said.site_id, said.revision, said.time_zone, said.sites) == ("S9", 1, "Europe/Berlin", len(known))
+    assert (said.set_up, said.docks, said.staging) == (True, (), ())
+    await at.put("/sites/S9/zones/Z", {"name": "Gate", "purpose": "receiving"}, role="supervisor")
+    await at.put("/sites/S9", berlin, role="supervisor")
+    await bin_(at, "A-3")  # a storage location is nobody's business
+    assert sites(await at.said()) == []
+    for n, location_id in enumerate(("DOCK-2", "DOCK-1"), start=2):
+        await bin_(at, location_id, "Z", site="S9")
+        (said,) = sites(await at.said())
+        assert said.revision == n
+    assert said.docks == ("DOCK-1", "DOCK-2")
+    await at.put("/sites/S9/zones/Z", {"name": "Gate", "purpose": "staging"}, role="supervisor")
+    (said,) = sites(await at.said())
+    assert (said.revision, said.docks, said.staging) == (4, (), ("DOCK-1", "DOCK-2"))
+
+
+async def test_sites_that_were_there_before_and_those_that_goods_opened_are_said_by_the_watch_once(at: Running) -> None:
+    await at.said()
+    # As an older version of this service left it, or described it meanwhile.
+    await at.runtime.pool.execute("UPDATE site SET said = NULL, revision = 0 WHERE site_id = 'S1'")
+    await at.hear(Lot("L1").received("5", at="GATE", site="NEW"))
+    assert sites(await at.said()) == []
+    await at.watch("sites")
+    said = {site.site_id: site for site in sites(await at.said())}
+    assert (said["S1"].docks, said["S1"].set_up) == (("DOCK",), True)
+    # Nobody described its dock, so it is not the only one where goods may arrive.
+    assert (said["NEW"].docks, said["NEW"].set_up, said["NEW"].revision) == ((), False, 1)
+    await at.watch("sites")
+    assert sites(await at.said()) == []
+    await bin_(at, "GATE-2", "auto-receiving", site="NEW")
+    (described,) = sites(await at.said())
+    assert described.docks == ("GATE", "GATE-2")
+
+
+async def test_a_site_with_more_docks_than_an_event_holds_names_none(at: Running) -> None:
+    await at.said()
+    await at.runtime.pool.execute(
+        """
+        INSERT INTO location (site_id, location_id, zone_id)
+        SELECT 'S1', 'D-' || n, 'IN' FROM generate_series(1, $1) AS n
+        """,
+        MOST_PLACES,
+    )
+    await at.watch("sites")
+    (said,) = sites(await at.said())
+    assert (said.docks, said.staging) == ((), ("STAGE",))

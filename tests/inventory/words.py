@@ -181,6 +181,7 @@ async def build(at: Running, *, site: str = "S1", time_zone: str = "Asia/Shangha
         if zone_id != without:
             made.append(await bin_(at, location_id, zone_id, site=site))
     assert [answer.status_code for answer in made] == [201] * len(made), [answer.text for answer in made]
+    await at.said()  # of the building
 
 
 async def bin_(
