@@ -42,10 +42,10 @@ service = Service(
     routers=(router,),
     watches=(
         Watch("expiry", lambda: inventory_settings().expiry_watch_seconds, watch_expiry),
+        Watch("sites", lambda: SITES_SECONDS, watch_sites),
         Watch("checker", lambda: inventory_settings().checker_seconds, check_slice),
     ),
     settings=(InventorySettings,),
     metrics=(OPEN_DIFFERENCES,),
     survey=SURVEY,
-        Watch("sites", lambda: SITES_SECONDS, watch_sites),
 )

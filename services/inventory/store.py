@@ -697,6 +697,39 @@ class InventoryStore:
         )
         return made
 
+    async def unsaid_sites(self, sites: Collection[str] | None = None) -> list[str]:
+        """Those of these sites (of all) that are not as they were last said."""
+        rows = await self._db.fetch(
+            f"SELECT site_id FROM ({_SITES_NOW}) AS site WHERE words IS DISTINCT FROM said",
+            None if sites is None else list(sites),
+        )
+        return [row["site_id"] for row in rows]
+
+    async def say_sites(self, sites: Collection[str]) -> list[SiteNow]:
+        """Give those of these sites that changed their next revision; their keys are locked."""
+        rows = await self._db.fetch(
+            f"""
+            UPDATE site SET revision = site.revision + 1, said = now.words
+            FROM ({_SITES_NOW}) AS now
+            WHERE site.site_id = now.site_id AND now.words IS DISTINCT FROM site.said
+            RETURNING site.site_id, site.revision, site.said, (SELECT count(*) FROM site) AS sites
+            """,
+            list(sites),
+        )
+        return [
+            SiteNow(
+                row["site_id"],
+                row["revision"],
+                row["said"]["name"],
+                row["said"]["time_zone"],
+                row["said"]["set_up"],
+                tuple(row["said"]["docks"]),
+                tuple(row["said"]["staging"]),
+                row["sites"],
+            )
+            for row in rows
+        ]
+
     async def zone(self, site_id: str, zone_id: str) -> tuple[bool, Purpose | None, Decimal]:
         """Whether the site is known; the zone's purpose, none for a new zone; and how much stands in it."""
         row = await self._db.fetchrow(
@@ -788,39 +821,6 @@ class InventoryStore:
         """Keep what differs now for these items, settle what differs no more; returns what is new."""
         await self._db.execute(
             """
-    async def unsaid_sites(self, sites: Collection[str] | None = None) -> list[str]:
-        """Those of these sites (of all) that are not as they were last said."""
-        rows = await self._db.fetch(
-            f"SELECT site_id FROM ({_SITES_NOW}) AS site WHERE words IS DISTINCT FROM said",
-            None if sites is None else list(sites),
-        )
-        return [row["site_id"] for row in rows]
-
-    async def say_sites(self, sites: Collection[str]) -> list[SiteNow]:
-        """Give those of these sites that changed their next revision; their keys are locked."""
-        rows = await self._db.fetch(
-            f"""
-            UPDATE site SET revision = site.revision + 1, said = now.words
-            FROM ({_SITES_NOW}) AS now
-            WHERE site.site_id = now.site_id AND now.words IS DISTINCT FROM site.said
-            RETURNING site.site_id, site.revision, site.said, (SELECT count(*) FROM site) AS sites
-            """,
-            list(sites),
-        )
-        return [
-            SiteNow(
-                row["site_id"],
-                row["revision"],
-                row["said"]["name"],
-                row["said"]["time_zone"],
-                row["said"]["set_up"],
-                tuple(row["said"]["docks"]),
-                tuple(row["said"]["staging"]),
-                row["sites"],
-            )
-            for row in rows
-        ]
-
             UPDATE ledger_difference SET settled_at = $8
             WHERE settled_at IS NULL AND item_id = ANY($1::text[])
               AND NOT EXISTS (
