@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 INPUTS      := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status clean test check bench contracts
+.PHONY: help setup demo up down status clean test hostile check bench contracts mixed
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,9 @@ clean: $(VENV)/.local ## remove the data of `make up` (refuses while it runs)
 test: $(VENV)/.dev ## every test, on a real broker and a real database
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
+hostile: $(VENV)/.dev ## what no honest caller sends: generated calls, wrong records, any text for the parsers
+	@HOSTILE=full $(BIN)/python -m pytest tests/hostile -s --timeout 3600 $(PYTEST_ARGS)
+
 check: $(VENV)/.dev ## format, lint, types, boundaries and the fast tests: under a minute
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -45,6 +48,9 @@ check: $(VENV)/.dev ## format, lint, types, boundaries and the fast tests: under
 
 bench: $(VENV)/.dev ## the performance figures of README, measured on this machine
 	@$(BIN)/python -m bench
+
+mixed: $(VENV)/.dev ## the journeys on mixtures of this version and OLD=<commit>; ONLY=<service> for one in turn
+	@$(BIN)/python -m deploy.mixed --old "$(OLD)" $(if $(ONLY),--only $(ONLY))
 
 contracts: $(VENV)/.dev ## write the published schemas again after a change of contract
 	@$(BIN)/python -m deploy.publish
