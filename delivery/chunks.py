@@ -397,7 +397,9 @@ class Chunks:
                 if first is None:
                     self._metrics.dropped.inc()
                     return
-            in_a_row = self._in_a_row_with(1)
+            # What an outsider says wrongly says nothing against this service, and must not keep it from the others.
+            outsiders = isinstance(found, Understood) and isinstance(found.message, ForeignMessage) and kind != "bug"
+            in_a_row = self._parked_in_a_row if outsiders else self._in_a_row_with(1)
             await park(work, [(kind, error, arrival)], attempts=attempts)
         self._parked_in_a_row = in_a_row
         self._metrics.parked.labels(kind).inc()

@@ -14,6 +14,12 @@ from delivery.handling import Work
 from delivery.problems import problem, problem_responses
 from delivery.security import Person, requires
 
+SHOWN_BYTES = 100_000
+"""Bytes of a body that are shown beside what is known of its message."""
+
+_LISTED = """id, topic, partition, "offset", key, event_id, event_type, kind, error, attempts, parked_at, status,
+             settled_at, settled_by, settled_why"""
+
 
 class ParkedMessage(BaseModel):
     """A message that waits for a person, or waited."""
@@ -39,7 +45,8 @@ class ParkedWhole(ParkedMessage):
     """With its headers and body, as text where it is text."""
 
     headers: dict[str, str]
-    body: str
+    body: str = Field(description=f"Its first {SHOWN_BYTES:,} bytes; `GET /parked/{{parked_id}}/body` gives them all.")
+    body_bytes: int = Field(description="How many bytes the whole body has.")
     edited_body: str | None
     waiting_behind: int
 
@@ -70,8 +77,9 @@ class Parking:
 
     async def listed(self, *, status: str = "parked", after: int = 0, limit: int = 100) -> list[ParkedMessage]:
         """Parked messages by id."""
+        # Without headers and bodies: a page of large ones would not fit into memory.
         rows = await self._pool.fetch(
-            'SELECT *, "offset" FROM delivery.parked WHERE status = $1 AND id > $2 ORDER BY id LIMIT $3',
+            f"SELECT {_LISTED} FROM delivery.parked WHERE status = $1 AND id > $2 ORDER BY id LIMIT $3",
             status,
             after,
             limit,
@@ -81,14 +89,15 @@ class Parking:
     async def whole(self, parked_id: int) -> ParkedWhole:
         """One message with everything known of it. Raises `NotParked`."""
         row = await self._pool.fetchrow(
-            """
-            SELECT parked.*,
+            f"""
+            SELECT {_LISTED}, headers, substring(body FOR $2) AS body, octet_length(body) AS body_bytes, edited_body,
                    (SELECT count(*) FROM delivery.parked AS other
                     WHERE other.status = 'parked' AND other.topic = parked.topic AND other.key = parked.key
                       AND other.id > parked.id) AS waiting_behind
             FROM delivery.parked WHERE id = $1
             """,
             parked_id,
+            SHOWN_BYTES,
         )
         if row is None:
             raise NotParked(f"no message {parked_id} was ever parked here")
@@ -96,6 +105,13 @@ class Parking:
         for name in ("body", "edited_body"):
             known[name] = None if known[name] is None else known[name].decode("utf-8", "backslashreplace")
         return ParkedWhole.model_validate(known)
+
+    async def body(self, parked_id: int) -> bytes:
+        """The whole body as it came. Raises `NotParked`."""
+        found: bytes | None = await self._pool.fetchval("SELECT body FROM delivery.parked WHERE id = $1", parked_id)
+        if found is None:
+            raise NotParked(f"no message {parked_id} was ever parked here")
+        return found
 
     async def replay(self, parked_id: int, *, by: str, edited: bytes | None = None) -> Replayed:
         """Let a message take effect now, then those parked behind it, in order, each in its own transaction.
@@ -270,6 +286,28 @@ def parking_router() -> APIRouter:
         """One message with its headers, body and error."""
         try:
             return await place.whole(parked_id)
+        except NotParked as error:
+            raise problem(404, "not_parked", str(error), field="parked_id") from None
+
+    @router.get(
+        "/{parked_id}/body",
+        response_class=Response,
+        responses={
+            200: {
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+                "description": "The bytes.",
+            },
+            **problem_responses(401, 403, 404, 422),
+        },
+    )
+    async def body_of_parked(
+        parked_id: ParkedId,
+        place: Annotated[Parking, Depends(parking)],
+        _person: Annotated[Person, Depends(read)],
+    ) -> Response:
+        """The whole body of one message, byte by byte as it came."""
+        try:
+            return Response(await place.body(parked_id), media_type="application/octet-stream")
         except NotParked as error:
             raise problem(404, "not_parked", str(error), field="parked_id") from None
 

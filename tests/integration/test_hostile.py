@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from delivery.chunks import Arrival, Position
+from delivery.failures import Stopped
+from delivery.parking import SHOWN_BYTES
 from services.integration.app import service
 from tests.integration.speaking import item
 from tests.service_harness import Running, running
@@ -63,3 +66,33 @@ async def test_an_idempotency_key_belongs_to_one_call(at: Running) -> None:
     assert (await at.put("/items/MILK", item(), role="integrator", key="k")).status_code == 201
     other = await at.put("/items/TEA", item(), role="integrator", key="k")
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_what_an_outsider_says_wrongly_never_adds_up_to_a_stop_and_a_bug_of_ours_does(at: Running) -> None:
+    def rubbish(n: int) -> Arrival:
+        return Arrival(Position("erp.demands.v1", 0, n), f"k{n}".encode(), {}, b"rubbish")
+
+    limit = at.runtime.settings.parked_in_a_row
+    for n in range(2 * limit):
+        await at.runtime.chunks.park_one(rubbish(n), "never_works", "not a demand", 1)
+    for n in range(2 * limit, 3 * limit - 1):
+        await at.runtime.chunks.park_one(rubbish(n), "bug", "ZeroDivisionError", 3)
+    with pytest.raises(Stopped, match=rf"{limit} messages in a row had to be parked \(limit {limit}\)"):
+        await at.runtime.chunks.park_one(rubbish(3 * limit), "bug", "ZeroDivisionError", 3)
+    assert len(await at.parked()) == 3 * limit - 1
+
+
+async def test_a_large_parked_message_is_listed_shown_in_part_and_given_whole(at: Running) -> None:
+    body = b"\xff\x00" * 2_500_000
+    await at.runtime.chunks.park_one(
+        Arrival(Position("erp.demands.v1", 0, 1), None, {}, body), "never_works", "not a demand", 1
+    )
+    listed = await at.get("/parked")
+    [message] = listed.json()
+    assert "body" not in message
+    shown = (await at.get(f"/parked/{message['id']}")).json()
+    assert (shown["body_bytes"], shown["body"]) == (5_000_000, "\\xff\x00" * (SHOWN_BYTES // 2))
+    whole = await at.get(f"/parked/{message['id']}/body")
+    assert (whole.headers["content-type"], whole.content) == ("application/octet-stream", body)
+    missing = await at.get("/parked/999/body")
+    assert (missing.status_code, missing.json()["fields"][0]["field"]) == (404, "parked_id")
