@@ -4,7 +4,7 @@ from contracts.topics import TOPICS
 from delivery import Service
 from services.receiving.api import routers
 from services.receiving.corrections import correct_dates
-from services.receiving.handlers import define_items, define_partners, expect_receipts
+from services.receiving.handlers import define_items, define_partners, define_sites, expect_receipts
 from services.receiving.inspections import inspect_batches
 from services.receiving.numbers import issue_numbers
 from services.receiving.receipts import receive_goods
@@ -17,7 +17,7 @@ service = Service(
     about="Expected receipts, what arrived, batch identity and numbering, inspections and quality decisions.",
     package="services.receiving",
     topics=TOPICS,
-    hears=(define_items, define_partners, expect_receipts),
+    hears=(define_items, define_partners, define_sites, expect_receipts),
     does=(receive_goods, settle_conflicts, inspect_batches, correct_dates, issue_numbers),
     routers=routers,
     settings=(ReceivingSettings,),

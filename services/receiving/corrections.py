@@ -10,6 +10,7 @@ from services.receiving.announcing import kept, told
 from services.receiving.bodies import CorrectDatesBody
 from services.receiving.domain.batches import corrected
 from services.receiving.domain.reasons import Reason
+from services.receiving.domain.sites import NOWHERE
 from services.receiving.rows import Changes, DecisionRow
 from services.receiving.settings import receiving_settings
 from services.receiving.store import ReceivingStore
@@ -32,7 +33,7 @@ async def correct_dates(work: Work, commands: Sequence[CorrectDates]) -> Sequenc
     await work.lock(batch.item_id for batch in (await store.batches(wanted)).values())
     batches = await store.batches(wanted)
     items = await store.items({batch.item_id for batch in batches.values()})
-    latest = receiving_settings().latest_day_at(None, work.now, now=work.now)
+    latest = receiving_settings().latest_day_at(None, work.now, NOWHERE, now=work.now)
     changes = Changes()
     answers = []
     for command in commands:

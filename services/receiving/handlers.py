@@ -1,9 +1,10 @@
-"""What receiving hears: the catalog, and what will arrive."""
+"""What receiving hears: the catalog, the sites, and what will arrive."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from contracts.integration import ExpectedReceiptWithdrawn, ItemDefined, PartnerDefined, ReceiptExpected
+from contracts.inventory import SiteDefined
 from delivery import Announcements, Work, hears
 from services.receiving.domain.expected import Expected, ExpectedStatus, restated
 from services.receiving.domain.items import plain
@@ -23,6 +24,14 @@ async def define_partners(work: Work, partners: Sequence[PartnerDefined]) -> Ann
     """Take over suppliers and customers."""
     latest = {partner.partner_id: partner for partner in sorted(partners, key=lambda partner: partner.revision)}
     await ReceivingStore(work.db).define_partners([*latest.values()])
+    return []
+
+
+@hears(SiteDefined)
+async def define_sites(work: Work, sites: Sequence[SiteDefined]) -> Announcements:
+    """Take over sites: their time zones, and where goods may arrive."""
+    latest = {site.site_id: site for site in sorted(sites, key=lambda site: site.revision)}
+    await ReceivingStore(work.db).define_sites([*latest.values()])
     return []
 
 

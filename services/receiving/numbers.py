@@ -16,7 +16,8 @@ async def issue_numbers(work: Work, commands: Sequence[IssueNumbers]) -> Sequenc
     store = ReceivingStore(work.db)
     settings = receiving_settings()
     items = await store.items({command.item_id for command in commands})
-    days = [command.on or settings.day_at(command.site_id or "", work.now) for command in commands]
+    sites = await store.sites({command.site_id for command in commands if command.site_id is not None})
+    days = [command.on or settings.day_at(command.site_id or "", work.now, sites) for command in commands]
     free = await store.free_numbers(
         settings.pattern,
         (

@@ -20,6 +20,7 @@ from services.receiving.domain.labels import Label, read_label
 from services.receiving.domain.lines import Accepted, Conflicting, Outcome, Partner, Refused, Terms, judge, wants_number
 from services.receiving.domain.matching import matched
 from services.receiving.domain.reasons import Reason
+from services.receiving.domain.sites import Sites
 from services.receiving.rows import Arrival, Changes, ConflictRow, DecisionRow, LineRow, ReceiptRow
 from services.receiving.settings import ReceivingSettings, receiving_settings
 from services.receiving.store import FreeNumbers, ReceivingStore, SeriesWish, arrival_as_json, scope_supplier
@@ -51,6 +52,7 @@ class _Dock:
     items: dict[str, Item]
     partners: dict[str, Partner]
     batches: dict[tuple[str, str], list[Batch]]
+    sites: Sites
     open_ids: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     numbers: FreeNumbers | None = None
 
@@ -98,9 +100,10 @@ async def receive_goods(work: Work, commands: Sequence[ReceiveGoods]) -> Sequenc
     """Receive goods, line by line: received, in conflict, or refused with reasons."""
     settings = receiving_settings()
     store = ReceivingStore(work.db)
-    by_command = [_read_lines(command, work, settings) for command in commands]
+    sites = await store.sites({command.site_id for command in commands})
+    by_command = [_read_lines(command, work, settings, sites) for command in commands]
     lines = [line for mine in by_command for line in mine]
-    dock = await _load(work, store, lines)
+    dock = await _load(work, store, lines, sites)
     await _number(store, dock, lines, work, settings)
     changes = Changes()
     answers = []
@@ -118,13 +121,17 @@ async def receive_goods(work: Work, commands: Sequence[ReceiveGoods]) -> Sequenc
                 )
             )
             continue
+        if (nowhere := sites.problem(command.site_id, command.location_id)) is not None:
+            field_, reason = nowhere
+            answers.append(Refusal(409, reason.code, reason.text, field=field_))
+            continue
         answers.append(_receive(work, command, mine, dock, changes, settings))
     await store.save(changes, work.now)
     return answers
 
 
-def _read_lines(command: ReceiveGoods, work: Work, settings: ReceivingSettings) -> list[_Line]:
-    on = settings.day_at(command.site_id, command.received_at or work.now)
+def _read_lines(command: ReceiveGoods, work: Work, settings: ReceivingSettings, sites: Sites) -> list[_Line]:
+    on = settings.day_at(command.site_id, command.received_at or work.now, sites)
     profile = settings.scanners.get(command.scanner, settings.scanners["default"])
     lines = []
     for line_no, line in enumerate(command.lines, start=1):
@@ -139,11 +146,11 @@ def _typed(line: ReceiptLine) -> TypedLine:
     return TypedLine(**values, accept_short_life=accept.reason if accept else None)
 
 
-async def _load(work: Work, store: ReceivingStore, lines: Sequence[_Line]) -> _Dock:
+async def _load(work: Work, store: ReceivingStore, lines: Sequence[_Line], sites: Sites) -> _Dock:
     """Find out which items the lines are about, lock them, then read what they are judged against."""
     expectations = {id_ for line in lines if (id_ := line.typed.expected_receipt_id) is not None}
     aliases = await store.aliases({line.gtin for line in lines if line.gtin is not None})
-    dock = _Dock(await store.expected(expectations), aliases, {}, {}, {})
+    dock = _Dock(await store.expected(expectations), aliases, {}, {}, {}, sites)
     item_ids = {item_id for line in lines if (item_id := dock.claim(line).item_id) is not None}
     await work.lock(item_ids)
     dock.expected = await store.expected(expectations)
@@ -175,7 +182,7 @@ async def _number(
     seen: set[tuple[str, str]] = set()
     for line, claim in claims:
         if wants_number(claim) and (item_id := claim.item_id) in dock.items and item_id is not None:
-            on = settings.day_at(line.command.site_id, line.command.received_at or work.now)
+            on = settings.day_at(line.command.site_id, line.command.received_at or work.now, dock.sites)
             series = (item_id, settings.pattern.series(on, claim.supplier_id))
             # A number typed or made in this transaction may be one of the free ones: as many to spare, once a series.
             spare = 0 if series in seen else of_item[item_id]
@@ -199,8 +206,8 @@ def _receive(
     receipt_id = new_id()
     received_at = command.received_at or work.now
     terms = Terms(
-        on=settings.day_at(command.site_id, received_at),
-        latest=settings.latest_day_at(command.site_id, received_at, now=work.now),
+        on=settings.day_at(command.site_id, received_at, dock.sites),
+        latest=settings.latest_day_at(command.site_id, received_at, dock.sites, now=work.now),
         may_accept_short_life=bool(person.roles & MAY_ACCEPT_SHORT_LIFE),
         over_receipt_percent=settings.over_receipt_percent,
     )

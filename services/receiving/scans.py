@@ -12,6 +12,7 @@ from services.receiving.domain.claims import TypedLine, claim_of
 from services.receiving.domain.labels import Label, read_label
 from services.receiving.domain.lines import claimed_facts
 from services.receiving.domain.reasons import Reason
+from services.receiving.domain.sites import NOWHERE
 from services.receiving.settings import ReceivingSettings
 from services.receiving.store import ReceivingStore
 from services.receiving.views import ElementView, KnownBatch, ReasonView, ScannedItem, ScanView
@@ -23,7 +24,11 @@ async def scanned(
     db: Pool, body: ScanLabel, settings: ReceivingSettings, *, sites: Sequence[str] | None, now: dt.datetime
 ) -> ScanView:
     """Read the label, then say which item, batch and expected receipts it is about."""
-    on = settings.day_at(body.site_id or "", now)
+    known_sites = NOWHERE
+    if body.site_id is not None:
+        async with db.acquire() as connection:
+            known_sites = await ReceivingStore(connection).sites({body.site_id})
+    on = settings.day_at(body.site_id or "", now, known_sites)
     label = read_label(body.scan, settings.scanners[body.scanner], on)
     if isinstance(label, Reason):
         return ScanView(verdict="refused", reasons=[_reason(label)])

@@ -13,6 +13,7 @@ from contracts.gs1 import ScannerProfile
 from delivery.settings import read_settings
 from services.receiving.domain.batches import LatestDay
 from services.receiving.domain.numbering import NumberPattern, PatternRefused
+from services.receiving.domain.sites import Sites
 
 BUILT_IN_SCANNERS: Mapping[str, ScannerProfile] = {
     "default": ScannerProfile(),
@@ -51,10 +52,10 @@ class ReceivingSettings(BaseSettings):
     )
     default_time_zone: str = Field(
         default="",
-        description="Of sites that SITE_TIME_ZONES does not name. Empty: the offset that a time is given with.",
+        description="Of sites that neither inventory nor SITE_TIME_ZONES names. Empty: the offset of a given time.",
     )
     site_time_zones: dict[str, str] = Field(
-        default_factory=dict, description='Whose midnight ends a day at which site: {"HRB-1": "Asia/Shanghai"}.'
+        default_factory=dict, description='Of sites that inventory did not tell of: {"HRB-1": "Asia/Shanghai"}.'
     )
     scanner_profiles: dict[str, Scanner] = Field(
         default_factory=dict, description='Devices by name: {"dock-4": {"separators": ["<GS>"], "suffix": "\\r"}}.'
@@ -100,21 +101,24 @@ class ReceivingSettings(BaseSettings):
         }
         return {**BUILT_IN_SCANNERS, **named}
 
-    def day_at(self, site_id: str, moment: dt.datetime) -> dt.date:
+    def day_at(self, site_id: str, moment: dt.datetime, sites: Sites) -> dt.date:
         """Which day it is at a site: by its time zone, else by the offset that the time was given with."""
-        zone = self._zone(site_id)
+        zone = self._zone(site_id, sites)
         return (moment if zone is None else moment.astimezone(zone)).date()
 
-    def latest_day_at(self, site_id: str | None, moment: dt.datetime, *, now: dt.datetime) -> LatestDay:
+    def latest_day_at(self, site_id: str | None, moment: dt.datetime, sites: Sites, *, now: dt.datetime) -> LatestDay:
         """The day that nobody at the site is past: what is later lies in the future there, whatever its time zone.
 
         Without a site, at any of them.
         """
-        zone = None if site_id is None else self._zone(site_id)
+        zone = None if site_id is None else self._zone(site_id, sites)
         day = moment.astimezone(zone or _FURTHEST_EAST).date()
         return LatestDay(day, None if zone is None else site_id, past=moment < now)
 
-    def _zone(self, site_id: str) -> ZoneInfo | None:
+    def _zone(self, site_id: str, sites: Sites) -> ZoneInfo | None:
+        """What inventory told counts before what is set here."""
+        if (told := sites.zone(site_id)) is not None:
+            return told
         name = self.site_time_zones.get(site_id, self.default_time_zone)
         return ZoneInfo(name) if name else None
 

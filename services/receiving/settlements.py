@@ -15,6 +15,7 @@ from services.receiving.domain.items import Item
 from services.receiving.domain.lines import set_apart, settled_problem
 from services.receiving.domain.reasons import Reason
 from services.receiving.domain.shelf_life import too_short
+from services.receiving.domain.sites import Sites
 from services.receiving.rows import Changes, DecisionRow, SettlementRow
 from services.receiving.settings import receiving_settings
 from services.receiving.store import OpenConflict, ReceivingStore, scope_supplier
@@ -38,6 +39,7 @@ class _Desk:
     items: dict[str, Item]
     expected: dict[UUID, Expected]
     numbered: dict[tuple[str, str], list[Batch]]
+    sites: Sites
 
 
 @does(SettleConflict)
@@ -61,6 +63,7 @@ async def settle_conflicts(work: Work, commands: Sequence[SettleConflict]) -> Se
         items=await store.items({conflict.item_id for conflict in conflicts.values()}),
         expected=await store.expected(expected_ids),
         numbered=await store.batches_numbered(numbers),
+        sites=await store.sites({conflict.site_id for conflict in conflicts.values()}),
     )
     changes = Changes()
     answers = [_settle(work, command, desk, changes) for command in commands]
@@ -160,7 +163,7 @@ def _short_life(conflict: OpenConflict, batch: Batch | None, desk: _Desk) -> lis
     item = desk.items.get(conflict.item_id)
     if batch is None or item is None or batch.facts.expires_on is None:
         return []
-    on = receiving_settings().day_at(conflict.site_id, conflict.arrival.received_at)
+    on = receiving_settings().day_at(conflict.site_id, conflict.arrival.received_at, desk.sites)
     return too_short(item, batch.facts.manufactured_on, batch.facts.expires_on, on)
 
 
@@ -223,8 +226,8 @@ def _batch_for(
         batch = Batch(new_id(), conflict.item_id, facts)
     if item is not None:
         settings, arrived = receiving_settings(), conflict.arrival.received_at
-        on = settings.day_at(conflict.site_id, arrived)
-        latest = settings.latest_day_at(conflict.site_id, arrived, now=work.now)
+        on = settings.day_at(conflict.site_id, arrived, desk.sites)
+        latest = settings.latest_day_at(conflict.site_id, arrived, desk.sites, now=work.now)
         if (problem := settled_problem(batch.facts, item, on, latest, conflict.arrival.origin)) is not None:
             return Refusal(409, problem.code, problem.text, field="decision")
     if decision is ConflictDecision.CORRECT_EXISTING:

@@ -13,6 +13,7 @@ import asyncpg
 from pydantic import TypeAdapter
 
 from contracts.integration import ItemDefined, PartnerDefined, PartnerRole, UniqueWithin
+from contracts.inventory import SiteDefined
 from contracts.values import DatePrecision, DateSource, Origin
 from delivery import Connection, columns
 from services.receiving.announcing import read_back
@@ -21,6 +22,7 @@ from services.receiving.domain.expected import Expected, ExpectedStatus
 from services.receiving.domain.items import Alias, Item, plain
 from services.receiving.domain.lines import Partner
 from services.receiving.domain.numbering import NumberPattern, SeriesExhausted
+from services.receiving.domain.sites import Site, Sites
 from services.receiving.rows import Arrival, Changes
 
 _arrival = TypeAdapter(Arrival)
@@ -395,6 +397,47 @@ class ReceivingStore:
                 ),
                 5,
             ),
+        )
+
+    async def define_sites(self, sites: Sequence[SiteDefined]) -> None:
+        """As `define_items`, for sites."""
+        await self._db.execute(
+            """
+            INSERT INTO site (site_id, revision, time_zone, set_up, docks, sites)
+            SELECT site_id, revision, time_zone, set_up, string_to_array(docks, ' '), sites
+            FROM unnest($1::text[], $2::int[], $3::text[], $4::bool[], $5::text[], $6::int[])
+                 AS said (site_id, revision, time_zone, set_up, docks, sites)
+            ON CONFLICT (site_id) DO UPDATE
+            SET revision = excluded.revision, time_zone = excluded.time_zone, set_up = excluded.set_up,
+                docks = excluded.docks, sites = excluded.sites
+            WHERE site.revision < excluded.revision
+            """,
+            *columns(
+                (
+                    (each.site_id, each.revision, each.time_zone, each.set_up, " ".join(each.docks), each.sites)
+                    for each in sites
+                ),
+                6,
+            ),
+        )
+
+    async def sites(self, site_ids: Collection[str]) -> Sites:
+        """These sites, as far as they were told of. A handful, so all that there are is counted."""
+        rows = await self._db.fetch(
+            """
+            SELECT site.site_id, time_zone, set_up, docks, heard.every_one
+            FROM (SELECT coalesce(count(*) >= max(sites), false) AS every_one FROM site) AS heard
+            LEFT JOIN site ON site.site_id = ANY($1::text[])
+            """,
+            list(site_ids),
+        )
+        return Sites(
+            {
+                row["site_id"]: Site(row["time_zone"], row["set_up"], frozenset(row["docks"]))
+                for row in rows
+                if row["site_id"] is not None
+            },
+            rows[0]["every_one"],
         )
 
     async def keep_expected(self, expected: Sequence[Expected], now: dt.datetime) -> None:
