@@ -81,7 +81,7 @@ def test_every_setting_that_the_page_names_is_documented() -> None:
 def test_commands_to_run_are_of_a_kind_that_a_test_runs() -> None:
     for line in shell_lines():
         assert line.startswith(
-            ("curl -sS ", "python -m services.$SERVICE ", "timeout 5 python -m services.$SERVICE ")
+            ("curl -sS ", "python -m services.$SERVICE ", "timeout 3 python -m services.$SERVICE ")
         ), line
 
 
