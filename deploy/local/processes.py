@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +35,18 @@ GRACE = 10.0
 
 _ROOT = Path(__file__).resolve().parents[2]
 
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A version of the code: the folder it is run from, and a Python that has what it needs."""
+
+    folder: Path
+    python: Path
+
+
+HERE = Checkout(_ROOT, Path(sys.executable))
+"""This version."""
+
 Report = Callable[[str, str], None]
 """Told the name of a service and what it is doing now, for people."""
 
@@ -43,16 +56,28 @@ def _silent(name: str, state: str) -> None:
 
 
 class ServiceProcess:
-    """One service on its own port, with its own database and log."""
+    """One service on its own port, with its own database and log.
+
+    `checkout` is the version that runs when it is migrated or started the next time.
+    """
 
     def __init__(
-        self, name: str, port: int, log: Path, settings: Callable[[], Mapping[str, str]], *, package: str
+        self,
+        name: str,
+        port: int,
+        log: Path,
+        settings: Callable[[], Mapping[str, str]],
+        *,
+        package: str,
+        through: str | None = None,
+        checkout: Checkout = HERE,
     ) -> None:
         self.name = name
+        self.checkout = checkout
         self.url = f"http://{LOOPBACK}:{port}"
         self.log = log
         self._port = port
-        self._module = f"{package}.{name}"
+        self._module = (f"{package}.{name}",) if through is None else (through, f"{package}.{name}")
         self._settings = settings
         self._serving: Child | None = None
 
@@ -76,18 +101,29 @@ class ServiceProcess:
         finally:
             await migrating.stop()
 
+    def launch(self) -> None:
+        """Serve, and do not wait for anything: what it needs may be away."""
+        if self.pid is None:
+            self._serving = self._process("serve")
+            self._serving.start()
+
     async def start(self) -> None:
         """Serve, and return when it is ready; NotStarted when that does not come about."""
         if self.pid is not None:
             return
-        self._serving = serving = self._process("serve")
-        serving.start()
+        self.launch()
         try:
-            async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
-                await serving.until(lambda: is_ready(self.url, client), seconds=READY_WITHIN)
+            await self.until_ready()
         except BaseException:
-            await asyncio.shield(serving.kill())
+            await asyncio.shield(self.kill())
             raise
+
+    async def until_ready(self, *, seconds: float = READY_WITHIN) -> None:
+        """Wait until it is ready; NotStarted when it ends first, was never launched, or `seconds` have passed."""
+        if self._serving is None:
+            raise NotStarted(f"{self.name} was not launched")
+        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+            await self._serving.until(lambda: is_ready(self.url, client), seconds=seconds)
 
     async def stop(self) -> None:
         if self._serving is not None:
@@ -115,10 +151,14 @@ class ServiceProcess:
         return f"log: {self.log}" if self._serving is None else self._serving.last_words()
 
     def _process(self, verb: str) -> Child:
-        command = [sys.executable, "-m", self._module, verb]
+        command = [str(self.checkout.python), "-m", *self._module, verb]
         place = {"HTTP_HOST": LOOPBACK, "HTTP_PORT": str(self._port)}
         return Child(
-            self.name, command, log=self.log, environment={**os.environ, **self._settings(), **place}, folder=_ROOT
+            self.name,
+            command,
+            log=self.log,
+            environment={**os.environ, **self._settings(), **place},
+            folder=self.checkout.folder,
         )
 
 
@@ -130,6 +170,9 @@ class System:
         servers: to be started before the system; they are not stopped with it.
         services: which to run, each a module of `package`.
         settings: for every service, beside or instead of the usual ones.
+        settings_of: the same for one service, by its name; these count most.
+        through: a module that is run with the service's module as its first argument, and then runs it.
+        checkouts: which version of a service to run, by its name, where it is not this one.
         first_port: where to look for ports first, one after the other; by default any free ones.
         report: told what each service is doing.
 
@@ -145,6 +188,9 @@ class System:
         services: Iterable[str] = SERVICES,
         package: str = "services",
         settings: Mapping[str, str] | None = None,
+        settings_of: Callable[[str], Mapping[str, str]] | None = None,
+        through: str | None = None,
+        checkouts: Mapping[str, Checkout] | None = None,
         first_port: int | None = None,
         report: Report = _silent,
     ) -> None:
@@ -152,6 +198,17 @@ class System:
         self.issuer = Issuer(folder / "issuer")
         self._report = report
         self._extra = dict(settings or {})
+        self._own = settings_of
+        versions = dict(checkouts or {})
+
+        def process_of(name: str, port: int, log: Path) -> ServiceProcess:
+            settings = partial(self._settings_of, name)
+            checkout = versions.get(name, HERE)
+            return ServiceProcess(name, port, log, settings, package=package, through=through, checkout=checkout)
+
+        self._process_of = process_of
+        self._logs = folder / "logs"
+        self._prepared = False
         self.services: dict[str, ServiceProcess] = {}
         names = tuple(services)
         if missing := [f"{package}.{name}" for name in names if not _exists(f"{package}.{name}.__main__")]:
@@ -162,8 +219,8 @@ class System:
         for place, name in enumerate(names):
             wished = None if first_port is None else first_port + place
             port = wished if wished is not None and is_free(wished) else free_port()
-            log = folder / "logs" / f"{name}.log"
-            self.services[name] = ServiceProcess(name, port, log, partial(self._settings_of, name), package=package)
+            log = self._logs / f"{name}.log"
+            self.services[name] = self._process_of(name, port, log)
 
     @property
     def urls(self) -> dict[str, str]:
@@ -178,6 +235,11 @@ class System:
         """An hour's token for a demo user, such as `olivia`."""
         return self.issuer.mint_for(user_named(user))
 
+    def replica(self, name: str) -> ServiceProcess:
+        """The same service once more: on a port of its own, with a log of its own. Whoever asks for it stops it."""
+        port = free_port()
+        return self._process_of(name, port, self._logs / f"{name}-{port}.log")
+
     async def start(self) -> Self:
         """Migrate all, then serve all; both in parallel. On failure none is left running.
 
@@ -187,13 +249,20 @@ class System:
             NotStarted: which one failed, its last words, and where its log is.
         """
         try:
-            await asyncio.gather(*(self.servers.create_database(name) for name in self.services))
-            await self._each("migrating", lambda service: service.migrate(), "migrated")
+            await self.prepare()
             await self._each("starting", lambda service: service.start(), "ready")
         except BaseException:
             await asyncio.shield(self.stop())
             raise
         return self
+
+    async def prepare(self) -> None:
+        """Make and migrate every database and all topics, once; `start` does it otherwise. NotStarted as there."""
+        if self._prepared:
+            return
+        await asyncio.gather(*(self.servers.create_database(name) for name in self.services))
+        await self._each("migrating", lambda service: service.migrate(), "migrated")
+        self._prepared = True
 
     async def stop(self) -> None:
         """End all services politely; those that do not listen are killed."""
@@ -229,7 +298,7 @@ class System:
             raise Missing(f"there is no service {name!r} here: there are {', '.join(self.services)}") from None
 
     def _settings_of(self, name: str) -> dict[str, str]:
-        return {
+        usual = {
             "DATABASE_DSN": self.servers.dsn(name),
             "KAFKA_BOOTSTRAP_SERVERS": self.servers.kafka,
             "TOPIC_PREFIX": self.servers.topic_prefix,
@@ -240,7 +309,8 @@ class System:
             "LOG_LEVEL": os.environ.get("LOG_LEVEL", "INFO"),
             "LOG_FORMAT": "text",
             "PYTHONUNBUFFERED": "1",
-        } | self._extra
+        }
+        return {**usual, **self._extra, **({} if self._own is None else self._own(name))}
 
     async def _each(self, doing: str, act: Callable[[ServiceProcess], Awaitable[None]], done: str) -> None:
         async def one(service: ServiceProcess) -> None:

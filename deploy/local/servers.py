@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -78,6 +79,13 @@ class Servers:
         mark = "batchwise" if persistent else f"bw{secrets.token_hex(4)}"
         self.topic_prefix = f"{mark}." if isinstance(self.broker, GivenServer) else ""
         self.database_prefix = f"{mark}_" if isinstance(self.database, GivenServer) else ""
+
+    def apart(self, mark: str) -> "Servers":
+        """The same servers for a run of its own, whose topics and databases begin with `mark`. Close only this one."""
+        other = copy(self)
+        other.topic_prefix = f"{self.topic_prefix}{mark}."
+        other.database_prefix = f"{self.database_prefix}{mark}_"
+        return other
 
     @property
     def kafka(self) -> str:
