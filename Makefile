@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 INPUTS      := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status clean test hostile check bench contracts mixed
+.PHONY: help setup demo up down status clean test hostile check bench faults contracts mixed
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ bench: $(VENV)/.dev ## the performance figures of README, measured on this machi
 
 mixed: $(VENV)/.dev ## the journeys on mixtures of this version and OLD=<commit>; ONLY=<service> for one in turn
 	@$(BIN)/python -m deploy.mixed --old "$(OLD)" $(if $(ONLY),--only $(ONLY))
+
+faults: $(VENV)/.dev ## ten minutes of load while everything is killed, frozen and cut; then every book is compared
+	@$(BIN)/python -m faults $(FAULTS_ARGS)
 
 contracts: $(VENV)/.dev ## write the published schemas again after a change of contract
 	@$(BIN)/python -m deploy.publish
