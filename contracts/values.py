@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, StringConstraints
 
 from contracts.event import Part
 
@@ -85,8 +85,19 @@ Reference = Annotated[str, StringConstraints(min_length=1, max_length=80, patter
 Gtin = Annotated[str, StringConstraints(pattern=r"^[0-9]{14}$")]
 """A GTIN in its 14-digit form."""
 
-Moment = AwareDatetime
-"""A time with an offset; we write UTC."""
+EARLIEST = dt.datetime(1, 1, 3, tzinfo=dt.UTC)
+LATEST = dt.datetime(9999, 12, 29, tzinfo=dt.UTC)
+
+
+def _known_everywhere(moment: dt.datetime) -> dt.datetime:
+    """Refuse a moment that has no date in some time zone: computers count the years 1 to 9999."""
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError(f"must be between {EARLIEST.date()} and {LATEST.date()}")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_known_everywhere)]
+"""A time with an offset, at least two days from the ends of the calendar; we write UTC."""
 
 
 class Listed(StrEnum):

@@ -46,7 +46,10 @@ def refuse_unknown_parameters(request: Request) -> None:
         if name not in known:
             has = f"it has {', '.join(sorted(known))}" if known else "it has none"
             raise problem(
-                422, "unknown_parameter", f"this call has no query parameter {name[:80]!r}: {has}", field=name[:80]
+                422,
+                "unknown_parameter",
+                f"this call has no query parameter {name[:80]!r}: {has}",
+                field=name[:80] or "query",
             )
         if name in seen and not known[name]:
             raise problem(422, "unknown_parameter", f"query parameter {name!r} stands twice: once at most", field=name)

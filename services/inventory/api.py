@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from contracts.values import BatchNo, Climate, Code, Purpose, Quality, Quantity, Reference, Text
+from contracts.values import BatchNo, Climate, Code, Moment, Purpose, Quality, Quantity, Reference, Text
 from delivery import Desk, Page, Person, Pool, desk, problem_responses, reading, requires
 from delivery.problems import problem
 from services.inventory import queries
@@ -71,7 +71,7 @@ HoldId = Annotated[UUID, Path(description="As the list of holds says.")]
 BatchId = Annotated[UUID, Path(description="The internal id that never changes.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 After = Annotated[str | None, Query(max_length=400, description="`next` of the page before.")]
-AtTime = Annotated[AwareDatetime | None, Query(description="With an offset, such as 2026-03-02T09:00:00Z.")]
+AtTime = Annotated[Moment | None, Query(description="With an offset, such as 2026-03-02T09:00:00Z.")]
 
 _READ = problem_responses(401, 403, 422)
 _WRITE = problem_responses(401, 403, 404, 409, 422)

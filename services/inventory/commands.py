@@ -11,7 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from contracts.gs1 import Gs1Error, parse
 from contracts.inventory import MovementReason
-from contracts.values import Climate, Code, Delta, HoldKind, Place, PlaceKind, Quality, Quantity, QuantityOrZero, Text
+from contracts.values import (
+    Climate,
+    Code,
+    Delta,
+    HoldKind,
+    Moment,
+    Place,
+    PlaceKind,
+    Quality,
+    Quantity,
+    QuantityOrZero,
+    Text,
+)
 from delivery import Answer, Refusal, Work, does, new_id
 from services.inventory.books import Books
 from services.inventory.domain.holds import Hold
@@ -65,7 +77,7 @@ class PutAway(_Body):
 class Transfer(PutAway):
     """Move goods between two locations of a site; the same rules hold as for putting away."""
 
-    effective_at: dt.datetime | None = Field(
+    effective_at: Moment | None = Field(
         default=None, description="When it happened, with an offset; not in the future. Absent: now."
     )
 
@@ -401,10 +413,6 @@ def _against_scan(floor: _Floor, batch: Batch, scan: str | None) -> Answer | Non
 
 def _against_time(floor: _Floor, batch: Batch, effective_at: dt.datetime, spots: Sequence[Spot]) -> Answer | None:
     """Why a movement may not be dated so."""
-    if effective_at.tzinfo is None:
-        return Refusal(
-            422, "no_offset", f"effective_at {effective_at.isoformat()} has no offset from UTC", field="effective_at"
-        )
     if effective_at > floor.books.now:
         return Refusal(
             409,

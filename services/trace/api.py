@@ -6,9 +6,8 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import AwareDatetime
 
-from contracts.values import BatchNo, Code, Reference
+from contracts.values import BatchNo, Code, Moment, Reference
 from delivery import Connection, Page, Pool, problem_responses, reading, requires
 from delivery.problems import problem
 from services.trace import views
@@ -47,8 +46,8 @@ SomeBatch = Annotated[
     UUID, Path(description="A batch's id. The id of a name (shown where a batch is not registered) is understood too.")
 ]
 Db = Annotated[Pool, Depends(reading)]
-Moment = Annotated[
-    AwareDatetime | None, Query(description="As things had happened by then.", examples=["2026-03-02T09:00:00Z"])
+AtTime = Annotated[
+    Moment | None, Query(description="As things had happened by then.", examples=["2026-03-02T09:00:00Z"])
 ]
 After = Annotated[str | None, Query(max_length=300, description="`next` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
@@ -149,13 +148,13 @@ async def _standing(db: Connection, node: Node, links_out: Found, as_of: dt.date
 
 
 @router.get("/batches/{batch_id}/upstream", response_model=views.GraphView, responses=problem_responses(404, 409))
-async def upstream(batch_id: SomeBatch, db: Db, depth: Depth = None, at: Moment = None) -> Response:
+async def upstream(batch_id: SomeBatch, db: Db, depth: Depth = None, at: AtTime = None) -> Response:
     """What a batch was made from, back to the suppliers and their receipts. Every way that time allows is followed."""
     return await _graph(db, batch_id, Direction.UP, depth, at)
 
 
 @router.get("/batches/{batch_id}/downstream", response_model=views.GraphView, responses=problem_responses(404, 409))
-async def downstream(batch_id: SomeBatch, db: Db, depth: Depth = None, at: Moment = None) -> Response:
+async def downstream(batch_id: SomeBatch, db: Db, depth: Depth = None, at: AtTime = None) -> Response:
     """What was made from a batch, and every delivery to a customer. Every way that time allows is followed."""
     return await _graph(db, batch_id, Direction.DOWN, depth, at)
 
@@ -194,7 +193,7 @@ async def tree(
 
 
 @router.get("/batches/{batch_id}/custody", response_model=views.CustodyView, responses=problem_responses(404, 409))
-async def custody(batch_id: SomeBatch, db: Db, as_of: Moment = None) -> Response:
+async def custody(batch_id: SomeBatch, db: Db, as_of: AtTime = None) -> Response:
     """Where every unit of a batch is: on hand, with customers, in other batches, scrapped; what is nowhere is named.
 
     `as_of` goes by when things happened, not by when they were learnt.

@@ -78,7 +78,7 @@ def refused(answer: httpx.Response) -> tuple[int, str, str]:
         ("limt=3", "limt", "this call has no query parameter 'limt': it has limit, tones"),
         ("limit=3&limit=4", "limit", "query parameter 'limit' stands twice: once at most"),
         ("%00=3", "\x00", "this call has no query parameter '\\x00': it has limit, tones"),
-        ("=", "", "this call has no query parameter '': it has limit, tones"),
+        ("=", "query", "this call has no query parameter '': it has limit, tones"),
         ("x=" + "y" * LONGEST_QUERY, "query", f"query: it has {LONGEST_QUERY + 2} bytes, {LONGEST_QUERY} at most"),
     ],
 )

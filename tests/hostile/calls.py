@@ -43,15 +43,30 @@ _NEVER = {"status", "kind", "code", "title", "detail", "type", "limit", "problem
 """Names that mean another thing in each place."""
 
 
+_EDGES = (
+    "0001-01-01",
+    "9999-12-31",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00",
+    "0001-01-03T00:00:00Z",
+    "9999-12-29T00:00:00Z",
+)
+"""The ends of the calendar."""
+
+
 class Known:
     """Names and ids that exist, by the field they stand in; gathered from what the services answer."""
 
     def __init__(self) -> None:
         self._values: dict[str, dict[Any, None]] = defaultdict(dict)
+        self._things: list[dict[str, Any]] = []
 
     def learn(self, answer: Any, field: str = "") -> None:
-        """Keep every id, number and code in an answer."""
+        """Keep every id, number and code in an answer, and which of them belong together."""
         if isinstance(answer, dict):
+            thing = {name: value for name, value in answer.items() if isinstance(value, str) and value}
+            if len(thing) > 2 and len(self._things) < 5_000:
+                self._things.append(thing)
             for name, value in answer.items():
                 self.learn(value, name)
         elif isinstance(answer, list):
@@ -65,6 +80,12 @@ class Known:
     def values(self, field: str) -> Sequence[Any]:
         """What is known under a field's name."""
         return list(self._values.get(_spoken(field), ()))
+
+    def like(self, given: dict[str, Any], chance: random.Random) -> dict[str, Any]:
+        """A thing that exists, such as has most fields in common with what is given; what they have in common."""
+        looked_at = chance.sample(self._things, min(len(self._things), 60))
+        shared = [{name: thing[name] for name in given.keys() & thing.keys()} for thing in looked_at]
+        return max(shared, key=len, default={})
 
     def __len__(self) -> int:
         return sum(map(len, self._values.values()))
@@ -191,7 +212,12 @@ class _Caller:
     def __call__(self, case: Any, luck: int) -> None:
         chance = random.Random(luck)
         if chance.random() < 0.8:
-            case.path_parameters = self._real(case.path_parameters, chance, 0.9)
+            known = self._real(case.path_parameters, chance, 0.9)
+            same = case.path_parameters or {}
+            # What the generator made is quoted already.
+            case.path_parameters = {
+                name: value if value == same[name] else quote(str(value), safe="") for name, value in known.items()
+            }
         if chance.random() < 0.6:
             case.query = self._real(case.query, chance, 0.6)
         if chance.random() < 0.7 and isinstance(case.body, dict | list):
@@ -222,9 +248,14 @@ class _Caller:
     def _real(self, given: Any, chance: random.Random, share: float, field: str = "") -> Any:
         """The same with some values replaced by such as exist."""
         if isinstance(given, dict):
+            if chance.random() < 0.5:
+                given = {**given, **self._known.like(given, chance)}
+                share = 0.1
             return {name: self._real(value, chance, share, str(name)) for name, value in given.items()}
         if isinstance(given, list):
             return [self._real(value, chance, share, field) for value in given]
+        if field.endswith(("_on", "_at", "as_of")) and chance.random() < 0.1:
+            return chance.choice(_EDGES)
         values = self._known.values(field)
         return chance.choice(values) if values and chance.random() < share else given
 

@@ -133,16 +133,14 @@ class Line:
                 return found
             found += page
 
-    async def took_effect(self, service: str, inbox_id: uuid.UUID, event_id: str) -> bool:
-        """Whether a service took a record in and did not park it."""
+    async def took_effect(self, service: str, record: Record) -> bool:
+        """Whether a service took a record in; one that is parked fails at once, with the reason."""
+        database = self.databases[service]
+        why = await database.fetchval("SELECT error FROM delivery.parked WHERE event_id = $1", record.event_id)
+        assert why is None, f"{service} parked a good event: {why}; {record.value[:500]!r}"
         return bool(
-            await self.databases[service].fetchval(
-                """
-                SELECT EXISTS (SELECT FROM delivery.inbox WHERE event_id = $1)
-                   AND NOT EXISTS (SELECT FROM delivery.parked WHERE event_id = $2)
-                """,
-                inbox_id,
-                event_id,
+            await database.fetchval(
+                "SELECT EXISTS (SELECT FROM delivery.inbox WHERE event_id = $1)", uuid.UUID(record.event_id)
             )
         )
 
@@ -243,9 +241,10 @@ async def _good_event_takes_effect(line: Line, topic: str, heard: Sequence[Recor
     kind = dict(record.headers)["ce_type"].decode()
     for name in SERVICES:
         if kind in HEARD[name]._handlers:
-            await until(
-                lambda name=name: line.took_effect(name, uuid.UUID(record.event_id), record.event_id), seconds=30
-            )
+            try:
+                await until(lambda name=name: line.took_effect(name, record), seconds=30)
+            except AssertionError as error:
+                raise AssertionError(f"{name}: {kind} {record.event_id} {error}; {await line.waits()}") from None
 
 
 @pytest.mark.timeout(900)

@@ -89,7 +89,11 @@ class Asking:
     @property
     def from_day(self) -> dt.date:
         """No batch that expires earlier can serve it."""
-        return self.wanted.alive_on + dt.timedelta(days=self.wanted.min_days or 0)
+        try:
+            return self.wanted.alive_on + dt.timedelta(days=self.wanted.min_days or 0)
+        except OverflowError:
+            # Beyond the calendar: only what never expires is good for so long.
+            return dt.date.max
 
 
 class Aisles:

@@ -21,8 +21,11 @@ def is_expired(expires_on: dt.date | None, today: dt.date) -> bool:
 def expires_at(expires_on: dt.date, zone: ZoneInfo) -> dt.datetime:
     """The first moment (UTC) at which a batch is expired at a site: the start of the next local day.
 
-    Where clocks skip midnight, the day starts when they arrive: 01:00.
+    Where clocks skip midnight, the day starts when they arrive: 01:00. After the last day of the calendar, which stands
+    for "never", nothing follows.
     """
+    if expires_on == dt.date.max:
+        return dt.datetime.max.replace(tzinfo=dt.UTC)
     following = dt.datetime.combine(expires_on + dt.timedelta(days=1), dt.time(), tzinfo=zone)
     # A local time that does not exist is read with the offset before the gap, and that is exactly when the gap begins.
     return following.astimezone(dt.UTC)
