@@ -4,7 +4,7 @@ import datetime as dt
 import io
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from deploy.local.play.telling import Telling
 from deploy.local.play.world import World
 from deploy.local.processes import System
 from deploy.local.servers import Servers
+from tests.operators.otlp import Collector, collecting
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,11 +43,11 @@ async def stage(system: System) -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
-async def all_services(servers: Servers) -> AsyncIterator[System]:
+async def all_services(servers: Servers, settings: Mapping[str, str] | None = None) -> AsyncIterator[System]:
     """The services on `servers`, with their logs in a folder of their own that goes with them."""
     folder = Path(tempfile.mkdtemp(prefix="batchwise-journey-"))
     try:
-        async with System(folder, servers) as system:
+        async with System(folder, servers, settings=settings) as system:
             yield system
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -63,9 +64,17 @@ async def fresh_servers() -> AsyncIterator[Servers]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """What `played` sends its spans to."""
+    with collecting() as receiver:
+        yield receiver
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def played(servers: Servers) -> AsyncIterator[Scene]:
-    """The scene after the whole story. Do not change what it left behind."""
-    async with all_services(servers) as system, stage(system) as scene:
+async def played(servers: Servers, collector: Collector) -> AsyncIterator[Scene]:
+    """The scene after the whole story, traced. Do not change what it left behind."""
+    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "500"}
+    async with all_services(servers, traced) as system, stage(system) as scene:
         await play(scene)
         yield scene

@@ -1,15 +1,30 @@
 """What the main job leaves behind, played from the first label to the recall, seen through public doors only."""
 
+import os
 from collections import defaultdict
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
 
 from deploy.local.play.afterwards import RECALLED
 from deploy.local.play.checks import check_all
 from deploy.local.play.leaving import EXPLAINED
 from deploy.local.play.scene import Scene
+from deploy.local.processes import SERVICES
+from tests.operators.otlp import Collector
+from tests.operators.page import TARGET_LABELS, metric_rows, queries, selected
+from tests.operators.shown import shown_metrics
+from tests.operators.traces import Trace, traces, traces_of_postings
 
 BOTTLES = "FG-15725-204"
+REPORT = "hear mes.production-reports.v1"
+
+now_only = pytest.mark.skipif(
+    bool(os.environ.get("JOURNEYS_CHECKOUTS")), reason="the page tells of services of this commit alone"
+)
 
 
 async def demand(scene: Scene, reference: str) -> dict[str, Any]:
@@ -229,6 +244,111 @@ async def test_what_was_picked_when_it_was_recalled_waits_for_a_person(played: S
     picked = await demand(played, "SO-9005/10")
     assert [(share["batch_no"], share["location_id"]) for share in picked["stopped"]] == [("P2611-02", "STAGE")]
     assert [(share["batch_no"], Decimal(share["quantity"])) for share in picked["shares"]] == [("P2611-05", 1200)]
+
+
+# what operators see
+
+
+async def test_one_trace_runs_from_the_mes_through_all_five_services_to_the_posting(
+    played: Scene, collector: Collector
+) -> None:
+    postings = await traces_of_postings(played)
+
+    async def found() -> Trace | None:
+        return next((each for each in traces(collector, postings) if each.roots == {REPORT} and each.is_whole()), None)
+
+    trace = await played.world.until("a trace of a production report reached its posting", found)
+    integration, receiving, inventory = "integration", "receiving", "inventory"
+    assert trace.services == set(SERVICES)
+    assert (inventory, "hear integration.MaterialConsumed") in trace.under((integration, REPORT))
+    assert (receiving, "hear integration.ReceiptExpected") in trace.under((integration, REPORT))
+    for listener in (integration, "allocation", "trace"):
+        moved = (listener, "hear inventory.StockMoved")
+        assert moved in trace.under((inventory, "hear integration.MaterialConsumed"))
+    assert trace.posted_under == (integration, "hear inventory.StockMoved")
+
+
+async def test_one_trace_runs_from_the_dock_to_the_posting_and_says_what_was_called_and_heard(
+    played: Scene, collector: Collector
+) -> None:
+    postings = await traces_of_postings(played)
+    wanted = {"receiving", "inventory", "allocation", "trace", "integration"}
+
+    async def found() -> Trace | None:
+        mine = (each for each in traces(collector, postings) if each.roots == {"POST /receipts"} and each.is_whole())
+        return next((each for each in mine if each.services == wanted), None)
+
+    trace = await played.world.until("a trace of a receipt reached its posting", found)
+    chain = [
+        ("receiving", "POST /receipts"),
+        ("receiving", "do ReceiveGoods"),
+        ("inventory", "hear receiving.BatchReceived"),
+        ("integration", "hear inventory.StockMoved"),
+    ]
+    for parent, child in pairwise(chain):
+        assert child in trace.under(parent), f"{child} is not below {parent}: {trace.under(parent)}"
+    assert trace.posted_under == chain[-1]
+    (call,) = trace.spans_of(chain[0])
+    assert call.attributes == {
+        "http.request.method": "POST",
+        "http.route": "/receipts",
+        "url.path": "/receipts",
+        "http.response.status_code": 201,
+    }
+    heard = trace.spans_of(chain[2])[0].attributes
+    assert heard["messaging.system"] == "kafka"
+    assert heard["messaging.operation.type"] == "process"
+    assert heard["messaging.destination.name"] == "receiving.batches.v1"
+    assert {"messaging.message.id", "messaging.kafka.message.key", "messaging.kafka.offset"} < heard.keys()
+    assert call.resource.items() >= {"service.name": "receiving", "service.namespace": "batchwise"}.items()
+
+
+async def test_spans_carry_no_token_and_no_password_and_the_receiver_understood_all(
+    played: Scene, collector: Collector
+) -> None:
+    assert len(collector.spans) > 1000
+    assert collector.refused == []
+    dsn = urlsplit(played.world.system.servers.postgres)
+    secrets = [*played.world._tokens.values(), "Bearer ", *([dsn.password] if dsn.password else [])]
+    assert len(secrets) > 5
+    for secret in secrets:
+        assert secret.encode() not in collector.raw
+
+
+@now_only
+async def test_the_page_names_every_metric_of_every_service_and_no_other(played: Scene) -> None:
+    shown = await shown_metrics(played.world.system.urls)
+    told = metric_rows()
+    everywhere = told.pop("every service")
+    assert set(told) == set(SERVICES)
+    for service, families in shown.items():
+        rows = everywhere | told[service]
+        assert families.keys() - rows.keys() == set(), f"{service} shows what the page does not tell"
+        assert rows.keys() - families.keys() == set(), f"the page tells of {service} what it does not show"
+        for name, (_, labels) in rows.items():
+            unit = rows[name][0]
+            assert families[name].about, name
+            assert families[name].labels in (None, labels), f"{service}: {name} has {families[name].labels}"
+            for ending in ("seconds", "bytes"):
+                assert (unit == ending) == (ending in name.split("_")), f"{name}: its unit is {unit}"
+    seen = {name for families in shown.values() for name, each in families.items() if each.labels is not None}
+    # What needs a trouble to be seen is seen in tests/operators.
+    assert everywhere.keys() - seen <= {"delivery_events_ignored_total", "delivery_retries_total"}
+
+
+@now_only
+async def test_every_alarm_and_every_panel_asks_for_what_the_services_show(played: Scene) -> None:
+    shown = await shown_metrics(played.world.system.urls)
+    series = {name: labels for families in shown.values() for each in families.values() for name, labels in each.series}
+    for asked in queries():
+        metrics, grouped = selected(asked.query)
+        for name, labels in metrics:
+            if name == "up":
+                continue
+            assert name in series, f"{asked.where}: no service shows {name}"
+            has = series[name] | TARGET_LABELS
+            assert set(labels) <= has, f"{asked.where}: {name} has only {sorted(has)}"
+        assert grouped - TARGET_LABELS <= set().union(*(series.get(name, set()) for name, _ in metrics)), asked.where
 
 
 # and all together
