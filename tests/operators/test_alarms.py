@@ -86,7 +86,9 @@ class Ward:
 
     async def well(self) -> None:
         """Scrape until nothing is waited for, and then some more."""
-        parts = [("delivery_waiting_for", {"what": what}, _is(0)) for what in ("database", "relay", "consumer")]
+        parts = [
+            ("delivery_waiting_for", {"what": what}, _is(0)) for what in ("database", "memory", "relay", "consumer")
+        ]
         await self.shows(*parts, ("delivery_database_answer_seconds", {}, lambda seconds: seconds < 0.5))
         self.scrapes.seen = []
         for _ in range(HEALTHY):
