@@ -50,7 +50,9 @@ class Ask:
     hands: int = 6
     clerks: int = 6
     planted: str = ""
-    """`service=bug`, see `faults.planted`."""
+    """`service=bug,…`, see `faults.planted`."""
+    also: tuple[Fault, ...] = ()
+    """Faults beside those that the toll draws."""
 
 
 @dataclass(slots=True)
@@ -130,7 +132,7 @@ async def play(ask: Ask, servers: Servers, folder: Path, *, say: Say = lambda li
         trouble = Trouble(system, servers, callers, lines)
         loading = asyncio.create_task(load.run(hands=ask.hands, clerks=ask.clerks))
         stack.push_async_callback(partial(end_all, [loading]))
-        planned = faults(ask.seed, ask.seconds, ask.toll)
+        planned = [*faults(ask.seed, ask.seconds, ask.toll), *ask.also]
         if ask.toll.kills:
             # Whoever watches the expiry is dead when the day ends.
             planned.append(Fault((midnight - now()).total_seconds() - 2, "kill", 5.0, "inventory"))
