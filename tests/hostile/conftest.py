@@ -11,6 +11,7 @@ import pytest_asyncio
 from deploy.local.play.scene import Scene
 from deploy.local.play.story import play
 from deploy.local.servers import Servers
+from tests.hostile.line import Line, line_to
 from tests.journeys.conftest import all_services, stage
 
 FULL = os.environ.get("HOSTILE") == "full"
@@ -39,3 +40,10 @@ async def played_apart(servers: Servers) -> AsyncIterator[Scene]:
     async with all_services(servers) as system, stage(system) as scene:
         await play(scene)
         yield scene
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def line(played_apart: Scene) -> AsyncIterator[Line]:
+    """The same scene, as those know it who may write on any topic and look into any database."""
+    async with line_to(played_apart) as opened:
+        yield opened

@@ -1,178 +1,86 @@
-"""Every topic that a service hears, with what no honest speaker sends: parked or answered, never a stopped consumer.
+"""Five services meet what no honest caller or speaker sends, over HTTP and on every topic that they hear.
 
-The services run as processes, after the story of the demo: what it left is what the wrong records are made of.
+No fault of ours, no answer that OpenAPI does not know, no refusal without a name; on topics parked or answered, never a
+stopped consumer, never a half effect. The story of the demo was played before: what it left is what the wrong calls and
+records are made of.
 """
 
 import asyncio
 import contextlib
-import importlib
 import json
+import os
 import random
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
-import pytest_asyncio
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from contracts.topics import TOPICS
-from delivery.chunks import Ears
 from deploy.local.play.scene import Scene
 from deploy.local.processes import SERVICES
 from tests.delivery.playground import until
+from tests.hostile.calls import Known, Storm, learn_all, storm
 from tests.hostile.conftest import FULL
+from tests.hostile.line import HEARD, Line
 from tests.hostile.records import LARGE, Record, again, wrong_ones
+
+CALLS = int(os.environ.get("HOSTILE_CALLS") or (2_000 if FULL else 100))
+"""Per service, at least."""
+
+OTHERS = ("olivia", "aiko")
+"""Some calls are made by an operator and by an auditor."""
+
 
 GROUP = 20
 """Wrong records in a row, at most: fewer than PARKED_IN_A_ROW, so that a consumer goes on by itself."""
 
-OURS = [topic.name for topic in TOPICS if not topic.foreign]
+OURS = [
+    topic.name for topic in TOPICS if not topic.foreign and any(topic.name in ears.topics for ears in HEARD.values())
+]
 FOREIGN = [topic.name for topic in TOPICS if topic.foreign]
 
-HEARD = {
-    name: Ears(service.topics, service.hears)
-    for name in SERVICES
-    for service in [importlib.import_module(f"services.{name}.app").service]
-}
+
+# Calls
 
 
-class Line:
-    """What the tests know of the running system: its topics, its databases, its parked messages."""
-
-    def __init__(self, scene: Scene, producer: AIOKafkaProducer, databases: dict[str, Any], admin: AIOKafkaAdminClient):
-        self.system = scene.world.system
-        self.prefix = self.system.servers.topic_prefix
-        self.producer = producer
-        self.databases = databases
-        self.admin = admin
-        self.token = self.system.issuer.mint("admin", ["admin"])
-        self.client = httpx.AsyncClient(timeout=60, headers={"Authorization": f"Bearer {self.token}"})
-
-    def listeners(self, topic: str) -> list[str]:
-        """The services that hear a topic."""
-        return [name for name, ears in HEARD.items() if topic in ears.topics]
-
-    async def records(self, topic: str) -> list[Record]:
-        """All that stands on a topic now."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.system.servers.kafka,
-            enable_auto_commit=False,
-            fetch_max_bytes=4 * LARGE,
-            max_partition_fetch_bytes=2 * LARGE,
+@pytest.mark.timeout(3_000)
+async def test_generated_calls_find_no_fault_and_no_answer_that_openapi_does_not_know(
+    played_apart: Scene, start: int
+) -> None:
+    system = played_apart.world.system
+    admin = system.issuer.mint("admin", ["admin"])
+    tokens = [admin, *(system.token(user) for user in OTHERS)]
+    async with httpx.AsyncClient(timeout=30) as client:
+        documents = {name: (await client.get(f"{url}/openapi.json")).json() for name, url in system.urls.items()}
+    known = Known()
+    await asyncio.to_thread(learn_all, known, documents, system.urls, admin)
+    assert len(known) > 200, "too little is known for calls to reach anything"
+    storms: list[Storm] = []
+    for name, document in documents.items():
+        storms.append(
+            await asyncio.to_thread(storm, name, document, system.urls[name], tokens, known, calls=CALLS, start=start)
         )
-        await consumer.start()
-        try:
-            name = self.prefix + topic
-            parts = [TopicPartition(name, part) for part in consumer.partitions_for_topic(name) or ()] or [
-                TopicPartition(name, part) for part in range(6)
-            ]
-            consumer.assign(parts)
-            await consumer.seek_to_beginning()
-            ends = await consumer.end_offsets(parts)
-            found = []
-            while {part: await consumer.position(part) for part in parts} != ends:
-                for records in (await consumer.getmany(timeout_ms=500)).values():
-                    found += [Record("nothing", each.key, each.value, tuple(each.headers)) for each in records]
-        finally:
-            await consumer.stop()
-        return found
-
-    async def send(self, topic: str, records: Sequence[Record]) -> list[tuple[int, int]]:
-        """Put records on a topic; their partitions and offsets."""
-        sent = [
-            await self.producer.send(self.prefix + topic, value=each.value, key=each.key, headers=list(each.headers))
-            for each in records
-        ]
-        return [(done.partition, done.offset) for done in await asyncio.gather(*sent)]
-
-    async def heard(self, topic: str) -> None:
-        """Wait until every service that hears a topic has acknowledged all that stands on it."""
-        name = self.prefix + topic
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.system.servers.kafka)
-        await consumer.start()
-        try:
-            parts = [TopicPartition(name, part) for part in range(6)]
-            ends = await consumer.end_offsets(parts)
-        finally:
-            await consumer.stop()
-
-        async def caught_up() -> bool:
-            for service in self.listeners(topic):
-                group = f"{self.prefix}batchwise.{service}"
-                at = await self.admin.list_consumer_group_offsets(group, partitions=parts)
-                if any(end and (part not in at or at[part].offset < end) for part, end in ends.items()):
-                    assert self.system[service].pid is not None, f"{service} ended: {self.system[service].last_words()}"
-                    return False
-            return True
-
-        try:
-            await until(caught_up, seconds=60)
-        except AssertionError:
-            raise AssertionError(f"{topic} is not heard to its end: {await self.waits()}") from None
-
-    async def waits(self) -> dict[str, Any]:
-        """What each service waits for."""
-        return {
-            name: (await self.client.get(f"{url}/health/ready")).json()["waits_for"]
-            for name, url in self.system.urls.items()
-        }
-
-    async def parked(self, service: str) -> list[dict[str, Any]]:
-        """All that is parked in a service, page by page."""
-        found: list[dict[str, Any]] = []
-        while True:
-            after = found[-1]["id"] if found else 0
-            answer = await self.client.get(f"{self.system.urls[service]}/parked?limit=500&after={after}")
-            assert answer.status_code == 200, answer.text
-            if not (page := answer.json()):
-                return found
-            found += page
-
-    async def took_effect(self, service: str, record: Record) -> bool:
-        """Whether a service took a record in; one that is parked fails at once, with the reason."""
-        database = self.databases[service]
-        why = await database.fetchval("SELECT error FROM delivery.parked WHERE event_id = $1", record.event_id)
-        assert why is None, f"{service} parked a good event: {why}; {record.value[:500]!r}"
-        return bool(
-            await database.fetchval(
-                "SELECT EXISTS (SELECT FROM delivery.inbox WHERE event_id = $1)", uuid.UUID(record.event_id)
-            )
-        )
+        print(storms[-1].told())
+    failures = [text for each in storms for text in each.failures.values()]
+    assert not failures, f"{len(failures)} kinds of failure\n\n" + "\n\n".join(failures)
+    for each in storms:
+        assert each.calls >= CALLS
+        assert sum(count for status, count in each.statuses.items() if status < 300) > CALLS / 20, each.told()
+    assert await _faults_in_the_logs(played_apart) == []
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def line(played_apart: Scene) -> AsyncIterator[Line]:
-    servers = played_apart.world.system.servers
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka)
-    await admin.start()
-    producer = AIOKafkaProducer(
-        bootstrap_servers=servers.kafka, max_request_size=2 * LARGE, request_timeout_ms=60_000, acks="all"
-    )
-    await producer.start()
-    async with contextlib.AsyncExitStack() as stack:
-        databases = {
-            name: await stack.enter_async_context(asyncpg.create_pool(servers.dsn(name), min_size=1, max_size=2))
-            for name in SERVICES
-        }
-        # Brokers take 1 MiB by default; what comes through where somebody has raised that must not hurt either.
-        await admin.alter_configs(
-            [
-                ConfigResource(
-                    ConfigResourceType.TOPIC,
-                    servers.topic_prefix + topic.name,
-                    {"max.message.bytes": str(2 * LARGE), "retention.ms": "-1"},
-                )
-                for topic in TOPICS
-            ]
-        )
-        yield Line(played_apart, producer, databases, admin)
-    await producer.stop()
-    await admin.close()
+async def _faults_in_the_logs(scene: Scene) -> list[str]:
+    """What the services logged as nobody's expectation."""
+    found = []
+    for name, log in scene.world.system.logs.items():
+        text = await asyncio.to_thread(log.read_text, "utf-8", "replace")
+        found += [f"{name}: {line}" for line in text.splitlines() if "a call failed" in line]
+    return found
+
+
+# Topics
 
 
 def chosen(records: Sequence[Record], chance: random.Random) -> list[Record]:
@@ -202,7 +110,6 @@ async def test_what_nobody_honest_says_on_a_topic_of_ours_is_parked_and_a_good_e
 ) -> None:
     chance = random.Random(f"{start}{topic}")
     listeners = line.listeners(topic)
-    assert listeners, f"nobody hears {topic}: it need not be a topic"
     good = await well_formed(line, topic)
     assert good, f"nothing stands on {topic}: the story of the demo does not reach it"
     heard = [record for kind, record in good.items() if any(kind in HEARD[name]._handlers for name in listeners)]
