@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 from rich.console import Console
 
+from deploy import mixed
 from deploy.local.play.erp import Erp
 from deploy.local.play.input import read_input
 from deploy.local.play.mes import Mes
@@ -47,7 +49,9 @@ async def all_services(servers: Servers, settings: Mapping[str, str] | None = No
     """The services on `servers`, with their logs in a folder of their own that goes with them."""
     folder = Path(tempfile.mkdtemp(prefix="batchwise-journey-"))
     try:
-        async with System(folder, servers, settings=settings) as system:
+        async with System(
+            folder, servers, settings=settings, checkouts=mixed.read(os.environ.get(mixed.CHECKOUTS, ""))
+        ) as system:
             yield system
     finally:
         shutil.rmtree(folder, ignore_errors=True)
