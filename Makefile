@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 INPUTS      := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status clean test hostile check bench faults contracts mixed
+.PHONY: help setup demo up down status clean test hostile check bench faults contracts mixed roll
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,9 @@ mixed: $(VENV)/.dev ## the journeys on mixtures of this version and OLD=<commit>
 
 faults: $(VENV)/.dev ## ten minutes of load while everything is killed, frozen and cut; then every book is compared
 	@$(BIN)/python -m faults $(FAULTS_ARGS)
+
+roll: $(VENV)/.dev ## every service replaced three times under load, two replicas each; OLD=<commit> begins with that version
+	@$(BIN)/python -m faults.rolling $(if $(OLD),--old "$(OLD)")
 
 contracts: $(VENV)/.dev ## write the published schemas again after a change of contract
 	@$(BIN)/python -m deploy.publish
