@@ -363,11 +363,11 @@ def _response(given: _Given) -> Response:
     return Response(given.content, status_code=given.status, media_type=given.media_type, headers=headers)
 
 
-def desk(*roles: str) -> Callable[..., Desk]:
+def desk(*roles: str) -> Callable[..., Awaitable[Desk]]:
     """A dependency for writes: the caller holds one of `roles` and sends an `Idempotency-Key`."""
     allowed = requires(*roles)
 
-    def take(
+    async def take(
         request: Request,
         person: Annotated[Person, Depends(allowed)],
         idempotency_key: Annotated[

@@ -262,7 +262,7 @@ def parking_router() -> APIRouter:
     router = APIRouter(prefix="/parked", tags=["parked messages"])
     read = requires("supervisor", "auditor")
 
-    def parking(request: Request) -> Parking:
+    async def parking(request: Request) -> Parking:
         found: Parking = request.app.state.runtime.parking
         return found
 

@@ -17,7 +17,7 @@ class Page(BaseModel, Generic[Row]):
     next: str | None = Field(default=None, description="Hand it in as `after` to get the following page.")
 
 
-def reading(request: Request) -> Pool:
+async def reading(request: Request) -> Pool:
     """A dependency: the pool, for queries that change nothing."""
     pool: Pool = request.app.state.runtime.pool
     return pool

@@ -113,7 +113,7 @@ def _only_own_site(person: Person, site_id: str | None) -> None:
         )
 
 
-def _now(request: Request) -> dt.datetime:
+async def _now(request: Request) -> dt.datetime:
     now: dt.datetime = request.app.state.runtime.clock()
     return now
 
