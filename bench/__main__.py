@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import goods, gs1_parses, promising, tracing, whole
+from bench import goods, growth, gs1_parses, promising, tracing, whole
 from bench.figures import OUT, Figure, keep
 from bench.peers import DOUBLE_BOOKED, MEASURED_ON
 from bench.run import Run
@@ -28,6 +28,7 @@ GROUPS: Sequence[tuple[Sequence[str], Measure]] = [
     (goods.WORKS, goods.measure),
     (tracing.WORKS, tracing.measure),
     (whole.WORKS, whole.measure),
+    (growth.WORKS, growth.measure),
 ]
 """Works that share a stage, in the order they are measured."""
 

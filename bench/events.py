@@ -143,6 +143,12 @@ def reserve(item_id: str, *, quantity: int = LINE_QUANTITY, strategy: Strategy =
     return Request(path="/demands", body=body, key=a_key())
 
 
+def scan(pick_id: str, item_id: str, batch_no: str) -> Request:
+    """The scan of an operator at a pick, as typed."""
+    body = f'{{"scan":{{"item_id":"{item_id}","batch_no":"{batch_no}"}},"to_location_id":"STAGE"}}'
+    return Request(path=f"/picks/{pick_id}/scans", body=body, key=a_key())
+
+
 async def build(stage: Stage) -> None:
     """Describe the one site to inventory: a dock, storage, and where goods wait to leave."""
     puts = [("", {"name": "Site", "time_zone": "UTC"})]

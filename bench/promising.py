@@ -48,6 +48,8 @@ async def measure(run: Run) -> list[Figure]:
             figures += await _r2(floor, run)
         if run.wants("R3"):
             figures += await _r3(floor, run)
+        if run.wants("SCAN"):
+            figures += await _scan(floor, run)
         figures += await floor.checked()
         if w5 is not None:
             await stage.system.stop()
@@ -116,12 +118,17 @@ class _Floor:
                 """
                 SELECT batch_id::text, sum(quantity) AS quantity
                 FROM   reservation
-                WHERE  status = 'promised'
+                WHERE  status IN ('promised', 'picked')
                 GROUP  BY batch_id
                 """
             )
             by_item = await db.fetch(
-                "SELECT item_id, sum(quantity) AS quantity FROM reservation WHERE status = 'promised' GROUP BY item_id"
+                """
+                SELECT item_id, sum(quantity) AS quantity
+                FROM   reservation
+                WHERE  status IN ('promised', 'picked')
+                GROUP BY item_id
+                """
             )
         doubled = sum(1 for row in promised if row["quantity"] > self._on_hand[row["batch_id"]])
         told = {row["item_id"]: row["quantity"] for row in by_item}
@@ -285,6 +292,48 @@ async def _r3(floor: _Floor, run: Run) -> list[Figure]:
     await floor.shelve(names, 1_000)
     result = await floor.call(names, 2_600, clients=8, own=True)
     return _rate_and_tail(run, "R3", [result], "8 HTTP clients, 8 items", 800.0, 25.0)
+
+
+_SCANS_A_SECOND, _SCANS = 200, 600
+
+
+async def _scan(floor: _Floor, run: Run) -> list[Figure]:
+    """Picks are scanned, right and (each tenth) wrong, while demands as those of W5 come as fast as they can."""
+    names = [f"SCAN-{n:03}" for n in range(_W5_ITEMS)]
+    await floor.shelve(names, _W5_BATCHES, quantity=4 * BATCH_QUANTITY)
+    first = events.orders(_SCANS, names, seed=8)
+    await floor.promise(events.load(DEMANDS, first), _SCANS)
+    async with floor.stage.database("allocation") as db:
+        picks = await db.fetch(
+            """
+            SELECT DISTINCT ON (demand_id) reservation_id::text, item_id, batch_no, location_id
+            FROM   reservation JOIN batch USING (batch_id, item_id)
+            WHERE  demand_id = ANY($1::uuid[])
+            """,
+            [demand.demand_id for demand in first],
+        )
+    scans = [
+        events.scan(pick["reservation_id"], pick["item_id"], pick["batch_no"] if n % 10 else "WRONG")
+        for n, pick in enumerate(picks)
+    ]
+    lines = 25_000
+    wanted = events.load(DEMANDS, events.orders(lines, names, seed=9))
+    promising = asyncio.create_task(floor.promise(wanted, lines))
+    result = await floor.stage.call(
+        "allocation", scans, user="olivia", clients=32, rate=_SCANS_A_SECOND, keep_bodies=True, may_refuse=True
+    )
+    under_load = not promising.done()
+    rate = (await promising)[0]
+    right = sum('"verdict":"accepted"' in body for body in result.bodies)
+    p50, p99 = percentiles(result)
+    run.say(
+        f"SCAN: p50 {p50:.1f} ms, p99 {p99:.1f} ms at {_SCANS_A_SECOND}/s; {rate:,.0f} demands/s meanwhile"
+        f"{'' if under_load else ', which ended before the scans did'}; statuses {result.statuses}, {right} accepted"
+    )
+    what = (
+        f"verdict on a pick's scan at {_SCANS_A_SECOND}/s while W5 runs ({rate:,.0f} lines/s), p99 (p50 {p50:.1f} ms)"
+    )
+    return [figure("SCAN", what, p99, "ms", at_most=20)]
 
 
 def _rate_and_tail(
