@@ -38,6 +38,7 @@ from delivery.handling import (
 from delivery.main import main
 from delivery.problems import Problem, problem_responses
 from delivery.reading import Page, reading
+from delivery.rebuilding import Derived, Refold, Refolded, Rehear
 from delivery.security import Person, requires
 from delivery.settings import Settings
 
@@ -47,6 +48,7 @@ __all__ = [
     "Answer",
     "Connection",
     "DeliveryError",
+    "Derived",
     "Desk",
     "Envelope",
     "ForeignMessage",
@@ -55,7 +57,10 @@ __all__ = [
     "Person",
     "Pool",
     "Problem",
+    "Refold",
+    "Refolded",
     "Refusal",
+    "Rehear",
     "Said",
     "Service",
     "Settings",

@@ -35,6 +35,7 @@ from delivery.limits import LARGEST_REQUEST, LONGEST_QUERY
 from delivery.memory import Memory
 from delivery.outbox import Speaker
 from delivery.parking import Parking, parking_router
+from delivery.rebuilding import Refold, Rehear
 from delivery.relay import Relay
 from delivery.security import Doorkeeper
 from delivery.settings import Settings
@@ -88,6 +89,7 @@ class Service:
     `settings` are its own, beside `delivery.Settings`: they too are read from the environment, and refused at start.
     `metrics` are its own too, made with `registry=None`, and shown at `/metrics` beside those of the delivery layer;
     so are the gauges of its `survey`.
+    `rebuilds` are what it derives, from its own history or from what others say, and can derive again.
     After a restore `takes_up` makes rows again of own events; `cannot_know` says in sentences what those do not tell.
     """
 
@@ -100,6 +102,7 @@ class Service:
     routers: Sequence[APIRouter] = ()
     watches: Sequence[Watch] = ()
     takes_up: Sequence[Remembrance] = ()
+    rebuilds: Sequence[Refold | Rehear] = ()
     cannot_know: Sequence[str] = ()
     settings: Sequence[type[BaseSettings]] = ()
     metrics: Sequence[Collector] = ()

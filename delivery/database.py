@@ -31,7 +31,9 @@ async def _keep_as_is(_connection: Any) -> None:
     """Our connections keep no session state, so the pool need not spend a round trip on resetting them."""
 
 
-def open_pool(dsn: str, *, role: str | None, name: str, size: int, transaction_idle_ms: int) -> Pool:
+def open_pool(
+    dsn: str, *, role: str | None, name: str, size: int, transaction_idle_ms: int, statement_seconds: int = 60
+) -> Pool:
     """A pool that connects when it is first used (await it once); serving works as the least-privileged `role`.
 
     A process that is frozen in mid-transaction loses that transaction after `transaction_idle_ms`, so that whoever took
@@ -41,7 +43,7 @@ def open_pool(dsn: str, *, role: str | None, name: str, size: int, transaction_i
         "application_name": name,
         "idle_in_transaction_session_timeout": str(transaction_idle_ms),
         "lock_timeout": "20s",
-        "statement_timeout": "60s",
+        "statement_timeout": f"{statement_seconds}s",
         "jit": "off",
     }
     if role:
@@ -52,7 +54,7 @@ def open_pool(dsn: str, *, role: str | None, name: str, size: int, transaction_i
         max_size=size,
         init=_codecs,
         reset=_keep_as_is,
-        command_timeout=90,
+        command_timeout=statement_seconds + 30,
         timeout=5,
         server_settings=server_settings,
     )

@@ -25,6 +25,7 @@ from delivery.kafka import create_topics
 from delivery.memory import Memory
 from delivery.migrating import MigrationRefused, migrate
 from delivery.parking import NotParked
+from delivery.rebuilding import Rebuilding
 from delivery.relay import Relay
 from delivery.restoring import Restoring
 from delivery.settings import Settings, SettingsRefused, read_settings
@@ -40,6 +41,10 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
     verbs.add_parser("serve", help="HTTP, consumer, relay and watches, until SIGTERM")
     verbs.add_parser("migrate", help="bring the database up to date and make the topics; safe at any time")
     verbs.add_parser("relay", help="only move the outbox to Kafka, until SIGTERM")
+    rebuild = verbs.add_parser(
+        "rebuild", help="derive again what is derived, while it serves, and put right what differs"
+    )
+    rebuild.add_argument("name", nargs="*", help=f"of {', '.join(each.name for each in service.rebuilds)}; else all")
     restore = verbs.add_parser(
         "restore", help="after a backup was restored: what this service said since then, and taking it up again"
     )
@@ -75,6 +80,8 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> int:
             return uvloop.run(_migrate(service, settings))
         case "relay":
             return uvloop.run(_relay(service, settings))
+        case "rebuild":
+            return uvloop.run(_rebuild(service, settings, asked.name))
         case "restore":
             return uvloop.run(_restore(service, settings, asked.confirm))
         case _:
@@ -161,6 +168,39 @@ async def _relay(service: Service, settings: Settings) -> int:
         loop.add_signal_handler(name, relay.stop)
     await relay.run()
     return 0
+
+
+async def _rebuild(service: Service, settings: Settings, names: Sequence[str]) -> int:
+    """0: nothing differed; 3: something did and is right now; 1: it could not be done."""
+    known = {each.name: each for each in service.rebuilds}
+    if unknown := [name for name in names if name not in known]:
+        print(f"{service.name}: nothing is called {', '.join(unknown)}: there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    # As the owner: copies are made and dropped, and history, which serving may not change, is compared too.
+    pool = open_pool(
+        settings.database_dsn,
+        role=None,
+        name=f"{service.name}-rebuild",
+        size=3,
+        transaction_idle_ms=60_000,
+        statement_seconds=3_600,
+    )
+    await pool
+    rebuilding = Rebuilding(service, settings, pool, lambda: dt.datetime.now(dt.UTC))
+    rebuilt = []
+    try:
+        for name in names or known:
+            rebuilt.append(await rebuilding.rebuild(known[name]))  # noqa: PERF401 - one after the other
+    except (DeliveryError, KafkaError, asyncpg.PostgresError, OSError, TimeoutError) as error:
+        _log.error("a rebuild ended early; begin it again", error=f"{type(error).__name__}: {error}")
+        return 1
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(pool.close(), 3)
+    _print([each.as_json() for each in rebuilt])
+    if any(each.not_heard for each in rebuilt):
+        return 1
+    return 3 if any(each.differences for each in rebuilt) else 0
 
 
 async def _restore(service: Service, settings: Settings, why: str | None) -> int:

@@ -16,6 +16,7 @@ from services.allocation.handlers import (
     withdraw_demands,
 )
 from services.allocation.picking import scan_picks
+from services.allocation.rehearing import SHELF
 from services.allocation.shipping import dispatch_shipments, make_shipments
 from services.allocation.survey import SURVEY
 
@@ -26,6 +27,7 @@ service = Service(
     topics=TOPICS,
     hears=(promise_stock, withdraw_demands, follow_stock, learn_items, learn_customers),
     does=(raise_demands, cancel_demands, replan_demands, scan_picks, make_shipments, dispatch_shipments),
+    rebuilds=(SHELF,),
     routers=(router,),
     survey=SURVEY,
 )

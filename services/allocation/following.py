@@ -71,9 +71,9 @@ async def follow(work: Work, store: AllocationStore, heard: Sequence[StockEvent]
                 if movement.target is not None and movement.target_purpose is not None:
                     purposes[movement.target] = movement.target_purpose
             case HoldPlaced():
-                floor.held(event.hold_id, _open_hold(_hold_seen(event)))
+                floor.held(event.hold_id, open_hold(hold_seen(event)))
             case BatchRecalled():
-                floor.held(event.recall_id, replace(_open_hold(_hold_seen(event)), reason=f"recalled: {event.reason}"))
+                floor.held(event.recall_id, replace(open_hold(hold_seen(event)), reason=f"recalled: {event.reason}"))
             case IssueRefused():
                 floor.refused_at_gate(event.line_id, f"{event.code}: {event.reason}")
             case BatchDatesCorrected():
@@ -86,8 +86,8 @@ async def follow(work: Work, store: AllocationStore, heard: Sequence[StockEvent]
         await store.see_batches(_batches(fresh))
     if corrected:
         await _correct_dates(work, store, floor, corrected)
-    await _save(work, store, followed, purposes)
-    placed = [_hold_seen(event) for event in fresh if isinstance(event, HoldPlaced | BatchRecalled)]
+    await save_floor(work, store, followed, purposes)
+    placed = [hold_seen(event) for event in fresh if isinstance(event, HoldPlaced | BatchRecalled)]
     lifted = [
         (event.batch_id, event.hold_id if isinstance(event, HoldLifted) else event.recall_id)
         for event in fresh
@@ -111,7 +111,7 @@ async def follow(work: Work, store: AllocationStore, heard: Sequence[StockEvent]
 async def settle(work: Work, store: AllocationStore, floor: Floor, known: dict[Spot, KnownSpot]) -> set[Shelf]:
     """Keep what people (not the ledger) did to claims; returns the shelves where something became free."""
     followed = Followed(floor, known)
-    await _save(work, store, followed, {})
+    await save_floor(work, store, followed, {})
     freed = [spot for spot, change in followed.changes.items() if change > 0]
     return await store.sites_of({spot.batch_id for spot in freed}) if freed else set()
 
@@ -183,7 +183,7 @@ async def _floor(store: AllocationStore, movements: Sequence[Leaving], heard: Se
         known |= await store.spots(elsewhere)
     carried = {each.target.batch_id for each in movements if each.target is not None and (each.source or each.line_id)}
     holds = await store.open_holds(carried) if claims and carried else []
-    open_holds = {(hold.batch_id, hold.hold_id): _open_hold(hold) for hold in holds}
+    open_holds = {(hold.batch_id, hold.hold_id): open_hold(hold) for hold in holds}
     return Followed(Floor({spot: row.free for spot, row in known.items()}, claims, new_id, open_holds, over), known)
 
 
@@ -191,7 +191,7 @@ async def _correct_dates(
     work: Work, store: AllocationStore, floor: Floor, corrected: dict[UUID, BatchDatesCorrected]
 ) -> None:
     """Keep corrected dates, and take back the promises that they break. What a person picked is left to the gate."""
-    await store.correct_dates([_batch_seen(event) for event in corrected.values()], work.now)
+    await store.correct_dates([batch_seen(event) for event in corrected.values()], work.now)
     claims = floor.promised_of(corrected)
     demands = {demand.demand_id: demand for demand in await store.demands(claim.demand_id for claim in claims)}
     wishes = await wishes_of(work, store, [*demands.values()])
@@ -211,7 +211,7 @@ async def _correct_dates(
             floor.broken(claim, refused.text)
 
 
-async def _save(work: Work, store: AllocationStore, followed: Followed, purposes: dict[Spot, str]) -> None:
+async def save_floor(work: Work, store: AllocationStore, followed: Followed, purposes: dict[Spot, str]) -> None:
     """Keep a floor: spots first, then claims and what demands lost, then sweep what holds nothing any more."""
     floor, known, changes = followed.floor, followed.known, followed.changes
     await store.extend_shelf(
@@ -260,8 +260,8 @@ def _leaving(event: StockMoved) -> Leaving:
     back_from_customer = undoes and event.from_place.kind is PlaceKind.CUSTOMER
     between_bins = event.from_place.kind is event.to_place.kind is PlaceKind.LOCATION
     return Leaving(
-        source=_spot(event, event.from_place),
-        target=_spot(event, event.to_place),
+        source=spot_at(event, event.from_place),
+        target=spot_at(event, event.to_place),
         target_purpose=event.to_place.purpose,
         quantity=event.quantity,
         why=event.reason_text or event.reason.replace("_", " "),
@@ -271,7 +271,8 @@ def _leaving(event: StockMoved) -> Leaving:
     )
 
 
-def _spot(event: StockMoved, place: Place) -> Spot | None:
+def spot_at(event: StockMoved, place: Place) -> Spot | None:
+    """The spot of a movement's end; None outside the company."""
     if place.kind is not PlaceKind.LOCATION:
         return None
     if place.site_id is None or place.location_id is None or place.quality is None:
@@ -290,10 +291,11 @@ def _uuid(reference: str | None) -> UUID | None:
 
 
 def _batches(heard: Sequence[StockEvent]) -> Collection[BatchSeen]:
-    return {event.batch_id: _batch_seen(event) for event in heard if isinstance(event, StockMoved)}.values()
+    return {event.batch_id: batch_seen(event) for event in heard if isinstance(event, StockMoved)}.values()
 
 
-def _batch_seen(event: StockMoved | BatchDatesCorrected) -> BatchSeen:
+def batch_seen(event: StockMoved | BatchDatesCorrected) -> BatchSeen:
+    """What an event says of its batch."""
     facts, seen = (
         (event.batch, event.effective_at) if isinstance(event, StockMoved) else (event.after, event.corrected_at)
     )
@@ -308,7 +310,8 @@ def _batch_seen(event: StockMoved | BatchDatesCorrected) -> BatchSeen:
     )
 
 
-def _hold_seen(event: HoldPlaced | BatchRecalled) -> HoldSeen:
+def hold_seen(event: HoldPlaced | BatchRecalled) -> HoldSeen:
+    """A hold as it is kept; a recall holds at once, before inventory says so."""
     if isinstance(event, HoldPlaced):
         return HoldSeen(
             event.hold_id,
@@ -325,6 +328,7 @@ def _hold_seen(event: HoldPlaced | BatchRecalled) -> HoldSeen:
     )
 
 
-def _open_hold(hold: HoldSeen) -> OpenHold:
+def open_hold(hold: HoldSeen) -> OpenHold:
+    """A hold as promises meet it."""
     code = RevocationCode.RECALLED if hold.kind == HoldKind.RECALL else RevocationCode.HELD
     return OpenHold(hold.batch_id, hold.site_id, hold.location_id, code, f"{hold.kind} hold: {hold.reason}")

@@ -4,6 +4,7 @@ from contracts.topics import TOPICS
 from delivery import Service
 from services.integration.api import ROUTERS
 from services.integration.handlers import acknowledgements, catalog, demands, production, receipts, valuation
+from services.integration.rehearing import LEDGER
 from services.integration.settings import CompanySettings
 from services.integration.survey import SURVEY
 from services.integration.watches import OPEN_DIFFERENCES, WATCHES
@@ -33,6 +34,7 @@ service = Service(
         acknowledgements.acknowledge,
         valuation.set_costs,
     ),
+    rebuilds=(LEDGER,),
     routers=ROUTERS,
     watches=WATCHES,
     settings=(CompanySettings,),

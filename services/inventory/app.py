@@ -1,7 +1,7 @@
 """Inventory, composed."""
 
 from contracts.topics import TOPICS
-from delivery import Service, Watch
+from delivery import Refold, Service, Watch
 from services.inventory.api import router
 from services.inventory.building import change_building
 from services.inventory.checker import OPEN_DIFFERENCES, check_now, check_slice
@@ -16,6 +16,9 @@ from services.inventory.handlers import (
     learn_items,
     open_the_gate,
 )
+from services.inventory.refolding import fold_again, next_items
+from services.inventory.rehearing import CATALOG
+from services.inventory.remembering import CANNOT_KNOW, take_up
 from services.inventory.settings import InventorySettings, inventory_settings
 from services.inventory.survey import SURVEY
 from services.inventory.watches import watch_expiry, watch_sites
@@ -40,6 +43,9 @@ service = Service(
     ),
     does=(change_stock, change_building, check_now),
     routers=(router,),
+    takes_up=(take_up,),
+    cannot_know=CANNOT_KNOW,
+    rebuilds=(Refold("balances", "the ledger", next_items, fold_again), CATALOG),
     watches=(
         Watch("expiry", lambda: inventory_settings().expiry_watch_seconds, watch_expiry),
         Watch("sites", lambda: SITES_SECONDS, watch_sites),

@@ -525,6 +525,27 @@ async def slice_after(db: Connection, after: str, lines: int) -> list[str]:
     return [row["item_id"] for row in rows]
 
 
+async def items_after(db: Connection, after: str, limit: int) -> list[str]:
+    """The next items after one that ledger, holds, balances or numbers speak of: each found by an index, not a walk."""
+    rows = await db.fetch(
+        """
+        WITH RECURSIVE following (n, item_id) AS (
+            SELECT 0, $1::text
+            UNION ALL
+            SELECT n + 1, least((SELECT min(item_id) FROM movement      WHERE item_id > following.item_id),
+                                (SELECT min(item_id) FROM hold          WHERE item_id > following.item_id),
+                                (SELECT min(item_id) FROM balance       WHERE item_id > following.item_id),
+                                (SELECT min(item_id) FROM item_sequence WHERE item_id > following.item_id))
+            FROM following WHERE n < $2 AND item_id IS NOT NULL
+        )
+        SELECT item_id FROM following WHERE n > 0 AND item_id IS NOT NULL ORDER BY n
+        """,
+        after,
+        limit,
+    )
+    return [row["item_id"] for row in rows]
+
+
 async def differences(db: Connection, items: Collection[str]) -> list[tuple[Any, ...]]:
     """Where ledger and books differ for items: item, batch, site, location, quality, of what, by the ledger, as kept.
 

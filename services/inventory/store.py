@@ -596,6 +596,97 @@ class InventoryStore:
             *columns((astuple(each) for each in owed), 10),
         )
 
+    # What is put right, or taken up again after a restore
+
+    async def book(self, bookings: Collection[Booking], now: dt.datetime) -> None:
+        """Remember lines of business that took effect without a movement."""
+        await self._db.execute(
+            """
+            INSERT INTO booking (kind, reference, booked_at)
+            SELECT kind, reference, $3 FROM unnest($1::text[], $2::text[]) AS line (kind, reference)
+            ON CONFLICT DO NOTHING
+            """,
+            *columns(bookings, 2),
+            now,
+        )
+
+    async def reduce_owed(self, booked: Sequence[tuple[UUID, Decimal]]) -> None:
+        """What was booked (base units) of consumption that the books had lacked is owed no more."""
+        await self._db.execute(
+            """
+            UPDATE owed_consumption SET quantity = greatest(owed_consumption.quantity - booked.quantity, 0)
+            FROM (SELECT consumption_id, sum(quantity) AS quantity
+                  FROM unnest($1::uuid[], $2::numeric[]) AS part (consumption_id, quantity)
+                  GROUP BY consumption_id) AS booked
+            WHERE owed_consumption.consumption_id = booked.consumption_id AND owed_consumption.quantity > 0
+            """,
+            *columns(booked, 2),
+        )
+
+    async def put_balances(self, balances: Sequence[tuple[UUID, str, str, str, str, Decimal]]) -> None:
+        """Make balances (batch, site, location, quality, item, base units) what they are said to be; 0 removes one."""
+        await self._db.execute(
+            """
+            WITH said AS MATERIALIZED (
+                SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[])
+                         AS said (batch_id, site_id, location_id, quality, item_id, quantity)
+            ), emptied AS (
+                DELETE FROM balance USING said
+                WHERE (balance.batch_id, balance.site_id, balance.location_id, balance.quality)
+                    = (said.batch_id, said.site_id, said.location_id, said.quality)
+                  AND said.quantity = 0
+            )
+            INSERT INTO balance (batch_id, site_id, location_id, quality, item_id, quantity, last_change)
+            SELECT batch_id, site_id, location_id, quality, item_id, quantity, 0 FROM said WHERE quantity <> 0
+            ON CONFLICT (batch_id, site_id, location_id, quality) DO UPDATE
+            SET quantity = excluded.quantity, item_id = excluded.item_id
+            """,
+            *columns(balances, 6),
+        )
+
+    async def renumber(self, items: Collection[str]) -> list[tuple[str, int, int]]:
+        """Let items go on from the last number in their ledger and holds; returns item, number kept, number now."""
+        rows = await self._db.fetch(
+            """
+            WITH numbered AS (
+                SELECT item_id, coalesce(greatest(
+                           (SELECT max(sequence)        FROM movement WHERE movement.item_id = asked.item_id),
+                           (SELECT max(placed_sequence) FROM hold     WHERE hold.item_id = asked.item_id),
+                           (SELECT max(lifted_sequence) FROM hold     WHERE hold.item_id = asked.item_id)), 0) AS last
+                FROM unnest($1::text[]) AS asked (item_id)
+            ), before AS (
+                SELECT numbered.*, coalesce(item_sequence.last, 0) AS kept
+                FROM numbered LEFT JOIN item_sequence USING (item_id)
+            ), put AS (
+                INSERT INTO item_sequence (item_id, last)
+                SELECT item_id, last FROM before WHERE last <> kept AND last > 0
+                ON CONFLICT (item_id) DO UPDATE SET last = excluded.last
+            )
+            SELECT item_id, kept, last FROM before WHERE last <> kept AND last > 0 ORDER BY item_id
+            """,
+            list(items),
+        )
+        return [(row["item_id"], row["kept"], row["last"]) for row in rows]
+
+    async def unwatched(self, items: Collection[str]) -> set[str]:
+        """The items of batches with an expiry that stand at a site where the expiry watch does not know of them."""
+        rows = await self._db.fetch(f"SELECT DISTINCT item_id FROM ({_UNWATCHED}) AS unwatched", list(items))
+        return {row["item_id"] for row in rows}
+
+    async def watch_unwatched(self, items: Collection[str]) -> list[tuple[UUID, str]]:
+        """Let the expiry watch know of every batch of these items where it stands; returns batches and sites."""
+        rows = await self._db.fetch(
+            f"""
+            INSERT INTO batch_at_site (batch_id, site_id, item_id, expires_on, near_on, state)
+            SELECT batch_id, site_id, item_id, expires_on, near_on, 'watched' FROM ({_UNWATCHED}) AS unwatched
+            ON CONFLICT (batch_id, site_id) DO UPDATE
+            SET state = 'watched', expires_on = excluded.expires_on, near_on = excluded.near_on
+            RETURNING batch_id, site_id
+            """,
+            list(items),
+        )
+        return sorted((row["batch_id"], row["site_id"]) for row in rows)
+
     async def watch_again(self, batch_ids: Collection[UUID]) -> list[tuple[UUID, str]]:
         """Let the expiry watch begin anew with batches whose expiry was corrected; returns where they stand."""
         await self._db.execute("DELETE FROM batch_at_site WHERE batch_id = ANY($1::uuid[])", list(batch_ids))

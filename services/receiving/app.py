@@ -8,6 +8,7 @@ from services.receiving.handlers import define_items, define_partners, define_si
 from services.receiving.inspections import inspect_batches
 from services.receiving.numbers import issue_numbers
 from services.receiving.receipts import receive_goods
+from services.receiving.rehearing import ANNOUNCEMENTS
 from services.receiving.settings import ReceivingSettings
 from services.receiving.settlements import settle_conflicts
 from services.receiving.survey import SURVEY
@@ -19,6 +20,7 @@ service = Service(
     topics=TOPICS,
     hears=(define_items, define_partners, define_sites, expect_receipts),
     does=(receive_goods, settle_conflicts, inspect_batches, correct_dates, issue_numbers),
+    rebuilds=(ANNOUNCEMENTS,),
     routers=routers,
     settings=(ReceivingSettings,),
     survey=SURVEY,

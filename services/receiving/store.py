@@ -457,6 +457,32 @@ class ReceivingStore:
             now,
         )
 
+    async def count_received_again(self) -> None:
+        """In copies of what is expected: how much of it has come by what was received, and since when it is known."""
+        await self._db.execute(
+            """
+            UPDATE expected_receipt SET heard_at = kept.heard_at
+            FROM public.expected_receipt AS kept
+            WHERE kept.expected_receipt_id = expected_receipt.expected_receipt_id
+            """
+        )
+        # Whether that is all of it was decided by the rules of its day.
+        await self._db.execute(
+            """
+            UPDATE expected_receipt
+            SET received = came.quantity,
+                status   = CASE WHEN expected_receipt.status = 'withdrawn' THEN 'withdrawn'
+                                WHEN came.was IN ('partly', 'complete')    THEN came.was
+                                ELSE 'partly' END
+            FROM (SELECT line.expected_receipt_id, sum(line.quantity) AS quantity, min(kept.status) AS was
+                  FROM public.received AS line
+                  LEFT JOIN public.expected_receipt AS kept USING (expected_receipt_id)
+                  WHERE line.expected_receipt_id IS NOT NULL
+                  GROUP BY line.expected_receipt_id) AS came
+            WHERE came.expected_receipt_id = expected_receipt.expected_receipt_id
+            """
+        )
+
     # What a transaction changed ------------------------------------------------------------------------------------
 
     async def save(self, changes: Changes, now: dt.datetime) -> None:

@@ -6,6 +6,7 @@ from services.trace.api import router as batches
 from services.trace.commands import close_recalls, lift_batches, open_recalls
 from services.trace.handlers import remember
 from services.trace.recall_api import router as recalls
+from services.trace.rehearing import GRAPH
 from services.trace.survey import SURVEY
 
 service = Service(
@@ -15,6 +16,7 @@ service = Service(
     topics=TOPICS,
     hears=(remember,),
     does=(open_recalls, lift_batches, close_recalls),
+    rebuilds=(GRAPH,),
     routers=(batches, recalls),
     survey=SURVEY,
 )

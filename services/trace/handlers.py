@@ -99,12 +99,24 @@ async def remember(work: Work, events: Sequence[Event]) -> Announcements:
     """Keep what was said: genealogy, custody, promises, timelines; say what it adds to open recalls."""
     store = TraceStore(work.db)
     heard = Heard(events)
+    await _remember_what_happened(work, store, heard, events)
+    touched = await _remember_genealogy(work, store, heard)
+    return await extend_recalls(work.db, touched, work.now) if touched else []
+
+
+async def remember_facts(work: Work, events: Sequence[Event]) -> None:
+    """Keep what was said, and look at no recall."""
+    store = TraceStore(work.db)
+    heard = Heard(events)
+    await _remember_what_happened(work, store, heard, events)
+    await _keep_genealogy(store, *await _introductions(store, heard), heard.of(BatchProduced))
+
+
+async def _remember_what_happened(work: Work, store: TraceStore, heard: Heard, events: Sequence[Event]) -> None:
     await _remember_catalog(store, heard)
     await _remember_custody(store, heard)
     await _remember_outbound(store, heard, events)
     await store.tell(_lines(work, events))
-    touched = await _remember_genealogy(work, store, heard)
-    return await extend_recalls(work.db, touched, work.now) if touched else []
 
 
 async def _remember_catalog(store: TraceStore, heard: Heard) -> None:
@@ -124,12 +136,7 @@ async def _remember_genealogy(work: Work, store: TraceStore, heard: Heard) -> se
     recalls_open = False
     if introduced or corrected or reports:
         recalls_open = await store.grow_genealogy()
-    if introduced:
-        await store.introduce(introduced)
-    if corrected:
-        await store.correct_facts({event.batch_id: event.after for event in corrected})
-    if reports:
-        await store.add_reports(reports)
+    await _keep_genealogy(store, introduced, corrected, reports)
     if not recalls_open:
         return set()
     numbers = {(each.item_id, each.facts.batch_no) for each in introduced}
@@ -151,6 +158,20 @@ async def _remember_genealogy(work: Work, store: TraceStore, heard: Heard) -> se
     }
     names = {name_id(*number) for number in numbers | consumed | by_supplier}
     return names | await bearers_of_numbers(work.db, consumed | by_supplier)
+
+
+async def _keep_genealogy(
+    store: TraceStore,
+    introduced: Sequence[Introduced],
+    corrected: Sequence[BatchDatesCorrected],
+    reports: Sequence[BatchProduced],
+) -> None:
+    if introduced:
+        await store.introduce(introduced)
+    if corrected:
+        await store.correct_facts({event.batch_id: event.after for event in corrected})
+    if reports:
+        await store.add_reports(reports)
 
 
 async def _introductions(store: TraceStore, heard: Heard) -> tuple[list[Introduced], list[BatchDatesCorrected]]:

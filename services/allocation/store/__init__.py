@@ -7,6 +7,7 @@ from services.allocation.store.catalog import Catalog
 from services.allocation.store.demands import Demands
 from services.allocation.store.ledger import Ledger
 from services.allocation.store.looking import Looking
+from services.allocation.store.mending import COPIES, Mending
 from services.allocation.store.outbound import Outbound
 from services.allocation.store.promises import Promises
 from services.allocation.store.rows import (
@@ -23,6 +24,7 @@ from services.allocation.store.rows import (
 )
 
 __all__ = [
+    "COPIES",
     "OPEN_CLAIM",
     "PROMISED_SEEN",
     "AllocationStore",
@@ -37,5 +39,5 @@ __all__ = [
 ]
 
 
-class AllocationStore(Catalog, Looking, Demands, Promises, Outbound, Ledger):
+class AllocationStore(Catalog, Looking, Demands, Promises, Outbound, Ledger, Mending):
     """The tables of allocation, within one transaction."""
