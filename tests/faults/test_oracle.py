@@ -35,7 +35,8 @@ class Small:
         batch = {"item_id": ITEM, "batch_id": BATCH}
         self.put(
             "inventory", "movement", **batch, movement_id=MOVEMENT, sequence=1, quantity=Decimal(10),
-            from_kind="supplier", from_site_id=None, from_location_id=None, from_quality=None, to_kind="location", to_site_id="SZ1",
+            from_kind="supplier", from_site_id=None, from_location_id=None, from_quality=None, to_kind="location",
+            to_site_id="SZ1",
             to_location_id="A-1", to_quality="released", reason="receipt", reference="r-1/1", effective_at=AT,
             recorded_at=AT, reverses=None,
         )  # fmt: skip
