@@ -267,7 +267,7 @@ class Fault:
 class Toll:
     """How many of each fault there are in a run."""
 
-    kills: int = 200
+    kills: int = 215
     freezes: int = 12
     restarts: int = 10
     replicas: int = 10
@@ -315,6 +315,12 @@ def faults(seed: int, seconds: float, toll: Toll) -> list[Fault]:
 
     add("kill", toll.kills, short, (0.0, 0.8), service=True)
     add("freeze", toll.freezes, long, (BEYOND_SESSION, BEYOND_SESSION + 2), service=True)
+    # Behind every second frozen one stands another, who takes its partitions over; then the first one wakes.
+    found.extend(
+        Fault(max(0.0, frozen.at - 6), "replica", frozen.seconds + 12, frozen.service)
+        for frozen in found[-toll.freezes :: 2]
+        if frozen.kind == "freeze"
+    )
     add("restart", toll.restarts, short, (0.0, 0.3), service=True)
     add("replica", toll.replicas, long, (6.0, 20.0), service=True)
     add("broker kill", toll.broker_kills, long, (0.0, 2.0), service=False)
