@@ -161,6 +161,7 @@ _STORY: Mapping[str, object] = {
     "full.StockMoved.to_place.location_id": _LEFT_OUT,
     "full.StockMoved.to_place.purpose": _LEFT_OUT,
     "full.StockMoved.to_place.quality": _LEFT_OUT,
+    "CostPosted.variance": "12.5",
     "full.CostPosted.kind": "reversal",
     "full.CostPosted.quantity": "-100",
     "full.CostPosted.value": "-341.67",

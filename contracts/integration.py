@@ -261,3 +261,8 @@ class CostPosted(Event):
     reference: Reference | None = None
     partner_id: Code | None = None
     reverses: UUID | None = None
+    variance: Money | None = Field(
+        default=None,
+        description="With a revaluation: what goods that had left before would have been worth more (signed). It is a "
+        "cost of the company, not a change of the stock's value.",
+    )

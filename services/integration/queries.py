@@ -315,6 +315,7 @@ class PostingView(BaseModel):
     reference: str | None
     partner_id: str | None
     reverses: UUID | None
+    variance: DecimalText | None = Field(description="What goods that had left would have been worth more; no stock.")
     posted_at: dt.datetime
     status: str = Field(description="in_flight, accepted or rejected.")
     contradicted: bool = Field(description="The ERP answered twice, and not the same.")

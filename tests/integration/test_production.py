@@ -15,6 +15,7 @@ from contracts.integration import (
     CostPosted,
     ExpectedReceiptWithdrawn,
     MaterialConsumed,
+    PostingKind,
     ReceiptExpected,
 )
 from contracts.values import Origin, PlaceKind
@@ -300,8 +301,31 @@ async def test_a_corrected_consumption_revalues_what_is_on_hand(at: Running, hou
     await at.hear(house.moved("COCOA", "CM1", "-4", PlaceKind.CUSTOMER))
     await at.said()
     await produce(at, house, "M-2", "10", sequence=None, corrects="M-1", consumed={("MILK", "A"): "20"})
-    # Ten more of milk: cocoa now costs 6 instead of 3, and 6 of it are here.
-    assert values(await at.said()) == [D(-30), D(18)]
+    # Ten more of milk: cocoa now costs 6 instead of 3; 6 of it are here, and 4 left at 3.
+    said = await at.said()
+    assert values(said) == [D(-30), D(18)]
+    assert [posting.variance for posting in of(CostPosted, said)] == [None, D(12)]
+
+
+async def test_a_correction_after_everything_was_shipped_is_told_as_a_variance(at: Running, house: Warehouse) -> None:
+    await receive(at, house, "MILK", "A", "100", "3")
+    await at.said()
+    await produce(at, house, "M-1", "10", consumed={("MILK", "A"): "10"})
+    await at.hear(house.moved("COCOA", "CM1", "-10", PlaceKind.CUSTOMER))
+    await at.said()
+    await produce(at, house, "M-2", "10", sequence=None, corrects="M-1", consumed={("MILK", "A"): "20"})
+    used, varied = of(CostPosted, await at.said())
+    # What milk cost more is what cocoa costs more, though no cocoa is here.
+    assert (used.value, varied.value, varied.variance) == (D(-30), D(0), D(30))
+    assert (varied.kind, varied.quantity, varied.batch_no) == (PostingKind.REVALUATION, 0, "CM1")
+    shown = (await at.get("/postings", kind="revaluation")).json()["items"]
+    assert [(each["value"], each["variance"]) for each in shown] == [("0.0000", "30.0000")]
+    for item_id in ("MILK", "COCOA"):
+        assert (await at.get("/reconciliation", item_id=item_id)).json()["items"][0]["holds"]
+    # Corrected back, it is taken back.
+    await produce(at, house, "M-3", "10", sequence=None, corrects="M-2", consumed={("MILK", "A"): "15"})
+    shown = (await at.get("/postings", kind="revaluation")).json()["items"]
+    assert [each["variance"] for each in shown] == ["30.0000", "-15.0000"]
 
 
 async def test_a_malformed_message_is_never_taken(at: Running) -> None:

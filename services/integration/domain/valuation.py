@@ -172,6 +172,14 @@ def revalued(now: BatchValue, unit_cost: Fraction) -> tuple[BatchValue, Decimal]
     return BatchValue(now.quantity, value, unit_cost), value - now.value
 
 
+def variance(*, arrived: Decimal, on_hand: Decimal, was: Fraction, now: Fraction) -> Decimal:
+    """What goods that left a lot at its earlier unit cost `was` would have been worth more at `now`.
+
+    They keep the value they left with, so with `revalued` this is all that the lot's new cost changes.
+    """
+    return rounded((now - was) * Fraction(max(arrived - on_hand, ZERO)))
+
+
 @dataclass(frozen=True, slots=True)
 class Ingredient:
     """One consumed batch of a lot: what its reports say, what the ledger booked, and what that was worth."""

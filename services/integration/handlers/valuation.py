@@ -26,6 +26,7 @@ from services.integration.domain.valuation import (
     posting_kind,
     revalued,
     rounded,
+    variance,
 )
 from services.integration.handlers.receipts import currency_problem, value_problem
 from services.integration.handlers.refusals import refusal
@@ -277,11 +278,11 @@ async def settle_lots(work: Work, lots: set[LotKey]) -> list[CostPosted]:
         await store.save_lot_costs(costs)
         made = await store.batches_of_lots(costs)
         again = {
-            batch_id: costs[lot]
+            batch_id: (was, costs[lot])
             for batch_id, (lot, unknown) in made.items()
-            if not unknown and books[lot].cost is not None
+            if not unknown and (was := books[lot].cost) is not None
         }
-        postings += await _revalue(work, again)
+        postings += await _revalue_lots(work, again)
         fresh, lots = await settle(work, [batch_id for batch_id, (_, unknown) in made.items() if unknown])
         postings += fresh
     return postings
@@ -300,6 +301,27 @@ async def _revalue(work: Work, costs: dict[UUID, Fraction]) -> list[CostPosted]:
         if change:
             unit_cost = rounded(costs[batch_id], UNIT_COST_PLACES)
             postings.append(_revaluation(work, batch, change, unit_cost=unit_cost))
+    await store.save_batches(changed)
+    await store.post(postings, work.now)
+    return postings
+
+
+async def _revalue_lots(work: Work, costs: dict[UUID, tuple[Fraction, Fraction]]) -> list[CostPosted]:
+    """Put batches of lots whose cost was known at another one, (was, now); what had left is told as a variance."""
+    if not costs:
+        return []
+    store = ValuationStore(work.db)
+    arrived = await store.arrived_from_production(costs)
+    changed: list[Batch] = []
+    postings: list[CostPosted] = []
+    for batch_id, batch in (await store.batches(costs)).items():
+        was, now = costs[batch_id]
+        after, change = revalued(batch.value, now)
+        changed.append(replace(batch, value=after))
+        varied = variance(arrived=arrived.get(batch_id, ZERO), on_hand=batch.value.quantity, was=was, now=now)
+        if change or varied:
+            unit_cost = rounded(now, UNIT_COST_PLACES)
+            postings.append(_revaluation(work, batch, change, unit_cost=unit_cost, variance=varied or None))
     await store.save_batches(changed)
     await store.post(postings, work.now)
     return postings

@@ -216,15 +216,16 @@ class ValuationStore:
             WITH posted AS (
                 INSERT INTO posting (posting_id, kind, item_id, batch_id, batch_no, quantity, unit, unit_cost, value,
                                      currency, movement_id, movement_sequence, posting_date, reference, partner_id,
-                                     reverses, posted_at)
+                                     reverses, variance, posted_at)
                 SELECT posting_id, kind, item_id, batch_id, batch_no, quantity, unit, unit_cost, value,
                        currency, movement_id, movement_sequence, posting_date, reference, partner_id,
-                       reverses, $18
+                       reverses, variance, $19
                 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::numeric[], $7::text[],
                             $8::numeric[], $9::numeric[], $10::text[], $11::uuid[], $12::bigint[], $13::date[],
-                            $14::text[], $15::text[], $16::uuid[], $17::int[])
+                            $14::text[], $15::text[], $16::uuid[], $17::numeric[], $18::int[])
                      AS r (posting_id, kind, item_id, batch_id, batch_no, quantity, unit, unit_cost, value,
-                           currency, movement_id, movement_sequence, posting_date, reference, partner_id, reverses, n)
+                           currency, movement_id, movement_sequence, posting_date, reference, partner_id, reverses,
+                           variance, n)
                 ORDER BY n
                 RETURNING number, posting_id, item_id
             )
@@ -236,11 +237,11 @@ class ValuationStore:
                     (
                         p.posting_id, p.kind.value, p.item_id, p.batch_id, p.batch_no, p.quantity, p.unit, p.unit_cost,
                         p.value, p.currency, p.movement_id, p.movement_sequence, p.posting_date, p.reference,
-                        p.partner_id, p.reverses, n,
+                        p.partner_id, p.reverses, p.variance, n,
                     )
                     for n, p in enumerate(postings)
                 ),
-                17,
+                18,
             ),
             now,
         )  # fmt: skip
@@ -447,6 +448,24 @@ class ValuationStore:
             """,
             *columns(((*lot, *from_fraction(cost)) for lot, cost in costs.items()), 4),
         )
+
+    async def arrived_from_production(self, batch_ids: Iterable[UUID]) -> dict[UUID, Decimal]:
+        """How much of these batches came in at their lot's cost, in base units; what was undone is left out."""
+        rows = await self._db.fetch(
+            """
+            SELECT layer.batch_id, sum(layer.quantity) AS quantity
+            FROM cost_layer AS layer
+            WHERE layer.batch_id = ANY($1::uuid[]) AND layer.source = 'production'
+              AND NOT EXISTS (SELECT
+                              FROM posting AS undoing
+                              JOIN posting AS undone ON undone.posting_id = undoing.reverses
+                              WHERE undoing.batch_id = layer.batch_id AND undoing.kind = 'reversal'
+                                AND undone.movement_id = layer.movement_id)
+            GROUP BY layer.batch_id
+            """,
+            list(set(batch_ids)),
+        )
+        return {row["batch_id"]: row["quantity"] for row in rows}
 
     async def batches_of_lots(self, lots: Iterable[LotKey]) -> dict[UUID, tuple[LotKey, bool]]:
         """The batches that came from production of these lots, and whether a movement of theirs waits for its value."""
