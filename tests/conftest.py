@@ -18,7 +18,7 @@ from deploy.local.server import Server
 from deploy.local.servers import Servers
 
 _STACK = {"servers", "own_servers", "database", "topic_prefix", "broker"}
-_LONG = ("faults", "recovery", "journeys", "deploy", "hostile", "delivery")
+_LONG = ("faults", "recovery", "journeys", "deploy", "hostile", "operators", "delivery")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
