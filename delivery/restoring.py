@@ -1,9 +1,10 @@
 """Restoring: a database from a backup takes up again, from its own topics, what its service said after the backup.
 
 What it heard after the backup it hears again by itself, since it knows how far it had heard. What it said itself nobody
-will tell it again but its own topics. Each event there that a service knows how to take up becomes rows again, and its
-cause counts as heard; of everything else the report says what it was. Only when a person has confirmed that report may
-the service write: its next numbers and ids must not be those that others know already.
+will tell it again but its own topics. Each event there that a service knows how to take up becomes rows again; of
+everything else the report says what it was. The causes of both count as heard, so that nothing is done a second time.
+Only when a person has confirmed the report may the service write: its next numbers and ids must not be those that
+others know already.
 """
 
 import asyncio
@@ -175,7 +176,13 @@ class Restoring:
             [arrival.headers.get("ce_id", "") for arrival in arrivals],
         )
         fresh = await self._not_taken_up_before(work, unknown)
-        settled: list[UUID] = []
+        # What is not taken up is not done a second time either: its cause counts as heard, and a person has the list.
+        settled = [
+            cause_id
+            for arrival in unknown
+            if self._ears.understand(arrival) is None
+            and (cause_id := inbox_id_of_cause(arrival.headers.get("ce_causationid"))) is not None
+        ]
         for handler, wave in waves(fresh):
             causes = {}
             for each in wave:

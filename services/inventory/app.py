@@ -18,7 +18,7 @@ from services.inventory.handlers import (
 )
 from services.inventory.refolding import fold_again, next_items
 from services.inventory.rehearing import CATALOG
-from services.inventory.remembering import CANNOT_KNOW, take_up
+from services.inventory.remembering import CANNOT_KNOW, take_up, take_up_sites
 from services.inventory.settings import InventorySettings, inventory_settings
 from services.inventory.survey import SURVEY
 from services.inventory.watches import watch_expiry, watch_sites
@@ -43,7 +43,7 @@ service = Service(
     ),
     does=(change_stock, change_building, check_now),
     routers=(router,),
-    takes_up=(take_up,),
+    takes_up=(take_up, take_up_sites),
     cannot_know=CANNOT_KNOW,
     rebuilds=(Refold("balances", "the ledger", next_items, fold_again), CATALOG),
     watches=(

@@ -15,6 +15,7 @@ from contracts.inventory import (
     HoldPlaced,
     IssueRefused,
     MovementReason,
+    SiteDefined,
     StockAlertRaised,
     StockMoved,
 )
@@ -97,6 +98,14 @@ async def take_up(work: Work, events: Sequence[Event]) -> Sequence[Event]:
     )
     await _watch_no_more(store, events)
     return [event for event in events if _is_all_of_its_cause(event)]
+
+
+@takes_up(SiteDefined)
+async def take_up_sites(work: Work, events: Sequence[SiteDefined]) -> Sequence[Event]:
+    """Sites go on with the revisions that others know; docks that are not described any more are said so afterwards."""
+    latest = {event.site_id: event for event in sorted(events, key=lambda event: event.revision)}
+    await InventoryStore(work.db).take_up_sites(list(latest.values()))
+    return events
 
 
 async def _write(

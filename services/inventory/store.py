@@ -9,7 +9,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from contracts.integration import ItemDefined
-from contracts.inventory import MOST_PLACES, MovementReason
+from contracts.inventory import MOST_PLACES, MovementReason, SiteDefined
 from contracts.values import BatchFacts, Climate, HoldKind, PlaceKind, Purpose, Quality
 from delivery import Connection, columns
 from services.inventory.domain.expiry import Watched
@@ -608,6 +608,33 @@ class InventoryStore:
             """,
             *columns(bookings, 2),
             now,
+        )
+
+    async def take_up_sites(self, sites: Collection[SiteDefined]) -> None:
+        """Make sites as they were last said, under that revision; what stands in their zones is not told by it."""
+        await self._db.execute(
+            """
+            INSERT INTO site (site_id, name, time_zone, set_up, revision, said)
+            SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::int[], $6::jsonb[])
+            ON CONFLICT (site_id) DO UPDATE
+            SET name = excluded.name, time_zone = excluded.time_zone, set_up = excluded.set_up,
+                revision = excluded.revision, said = excluded.said
+            WHERE site.revision < excluded.revision
+            """,
+            *columns(
+                (
+                    (
+                        site.site_id,
+                        site.name,
+                        site.time_zone,
+                        site.set_up,
+                        site.revision,
+                        site.model_dump(mode="json", include={"name", "time_zone", "set_up", "docks", "staging"}),
+                    )
+                    for site in sites
+                ),
+                6,
+            ),
         )
 
     async def reduce_owed(self, booked: Sequence[tuple[UUID, Decimal]]) -> None:
