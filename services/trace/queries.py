@@ -407,7 +407,11 @@ def _spot(row: Row, end: str) -> Spot:
 async def find_deliveries(
     db: Connection, batch_ids: Collection[UUID], as_of: dt.datetime | None = None
 ) -> dict[UUID, list[Row]]:
-    """What left for customers, per batch, in the order it left. An issue that was booked back is none."""
+    """What left for customers, per batch, in the order it left. An issue that was booked back is none.
+
+    `OFFSET 0` keeps the planner at one index look-up per issue: planned for any `as_of`, it would read all movements
+    for each of them instead.
+    """
     rows = await db.fetch(
         """
         SELECT movement.batch_id,
@@ -425,7 +429,8 @@ async def find_deliveries(
           AND ($2::timestamptz IS NULL OR movement.effective_at <= $2)
           AND NOT EXISTS (SELECT FROM movement AS undone
                           WHERE undone.reverses = movement.movement_id
-                            AND ($2 IS NULL OR undone.effective_at <= $2))
+                            AND ($2 IS NULL OR undone.effective_at <= $2)
+                          OFFSET 0)
         ORDER BY movement.effective_at, movement.movement_id
         """,
         list(batch_ids),
