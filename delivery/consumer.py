@@ -14,7 +14,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from delivery.chunks import Arrival, Chunks, Position
-from delivery.failures import NeverWorks, Stopped, is_slow_down
+from delivery.failures import NeverWorks, Stopped, is_no_value, is_slow_down
 from delivery.kafka import missing_topics, open_consumer
 from delivery.memory import Memory
 from delivery.settings import Settings
@@ -289,11 +289,14 @@ class Consumer:
                 kind, reason = "never_works", str(refused)
             except Exception as error:
                 kind, reason = "bug", f"{type(error).__name__}: {error}"
-                _log.exception("a message failed", position=str(arrival.position), attempt=attempts)
-                if attempts < self._settings.chunk_attempts:
-                    self._metrics.retries.labels("bug").inc()
-                    await self._pause(min(0.05 * 4**attempts, 5.0))
-                    continue
+                if is_no_value(error):
+                    kind, reason = "never_works", f"a value that the database cannot hold: {error}"
+                else:
+                    _log.exception("a message failed", position=str(arrival.position), attempt=attempts)
+                    if attempts < self._settings.chunk_attempts:
+                        self._metrics.retries.labels("bug").inc()
+                        await self._pause(min(0.05 * 4**attempts, 5.0))
+                        continue
             _log.error("parked", position=str(arrival.position), kind=kind, error=reason)
             return await self._patiently(
                 lambda kind=kind, reason=reason, tries=attempts: self._chunks.park_one(  # type: ignore[misc]

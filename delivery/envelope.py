@@ -71,6 +71,19 @@ def text_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
     return {name: (value or b"").decode("utf-8", "backslashreplace") for name, value in headers}
 
 
+LONGEST_HEADER = 2_000
+"""Characters of a header that is kept with what it caused."""
+
+_KEPT = ("ce_id", "ce_source", "ce_type", "ce_correlationid", "ce_causationid", "ce_actor", "traceparent")
+_YEARS = range(2, 9999)
+"""A moment within them has a date in every time zone."""
+
+
+def is_kept(header: str) -> bool:
+    """Whether a database can hold a header, and what it causes can carry it on."""
+    return len(header) <= LONGEST_HEADER and "\x00" not in header
+
+
 def read_envelope(headers: dict[str, str], key: bytes | None) -> Envelope:
     """The envelope in a record's headers.
 
@@ -79,12 +92,20 @@ def read_envelope(headers: dict[str, str], key: bytes | None) -> Envelope:
     for name in ("ce_id", "ce_source", "ce_type", "ce_time"):
         if not headers.get(name):
             raise NotAnEnvelope(f"header {name!r} is missing: an event carries ce_id, ce_source, ce_type and ce_time")
+    for name in _KEPT:
+        if (header := headers.get(name)) is not None and not is_kept(header):
+            raise NotAnEnvelope(
+                f"header {name!r} has {len(header)} characters, {header[:40]!r} …: at most {LONGEST_HEADER}, and no NUL"
+            )
+    said_at = headers["ce_time"]
     try:
-        time = dt.datetime.fromisoformat(headers["ce_time"])
+        time = dt.datetime.fromisoformat(said_at)
     except ValueError:
-        raise NotAnEnvelope(f"header 'ce_time' is {headers['ce_time']!r}: not an RFC 3339 time") from None
+        raise NotAnEnvelope(f"header 'ce_time' is {said_at[:80]!r}: not an RFC 3339 time") from None
     if time.tzinfo is None:
-        raise NotAnEnvelope(f"header 'ce_time' is {headers['ce_time']!r}: it has no offset from UTC")
+        raise NotAnEnvelope(f"header 'ce_time' is {said_at!r}: it has no offset from UTC")
+    if time.year not in _YEARS:
+        raise NotAnEnvelope(f"header 'ce_time' is {said_at!r}: the year must be {_YEARS[0]} to {_YEARS[-1]}")
     return Envelope(
         event_id=headers["ce_id"],
         type=headers["ce_type"],

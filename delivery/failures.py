@@ -37,6 +37,23 @@ _TRANSIENT_SQLSTATES = frozenset(
 _TRANSIENT_CLASSES = ("08", "57P")  # connection failures; the server shuts down or starts up
 
 
+_NO_VALUE = frozenset(
+    {
+        "22000",  # the driver cannot write it in the column's type
+        "22001",  # string_data_right_truncation
+        "22003",  # numeric_value_out_of_range
+        "22008",  # datetime_field_overflow
+        "22021",  # character_not_in_repertoire
+        "22P05",  # untranslatable_character
+    }
+)
+
+
+def is_no_value(error: BaseException) -> bool:
+    """Whether `error` says that a value of the message in work is none that the database can hold, ever."""
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "") in _NO_VALUE
+
+
 def is_slow_down(error: BaseException) -> bool:
     """Whether `error` speaks of the infrastructure, not of the message in work."""
     if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):

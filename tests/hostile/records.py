@@ -28,9 +28,11 @@ class Record:
         return dict(self.headers).get("ce_id", b"").decode("utf-8", "backslashreplace")
 
 
-def again(record: Record, key: str) -> Record:
-    """The same fact about something else: another key, other ids, in body and headers."""
-    before = (record.key or b"").decode()
+def again(record: Record, name: str) -> Record:
+    """The same fact about something else: another name in key and body, other ids in body and headers."""
+    # A key is a name, or a kind and a name: `item/WMP-25`.
+    kind, slash, before = (record.key or b"").decode().rpartition("/")
+    key = f"{kind}{slash}{name}"
     fresh: dict[str, str] = {}
 
     def renewed(value: Any) -> Any:
@@ -39,7 +41,7 @@ def again(record: Record, key: str) -> Record:
         if isinstance(value, list):
             return [renewed(each) for each in value]
         if isinstance(value, str) and value == before:
-            return key
+            return name
         if isinstance(value, str) and _is_uuid(value):
             return fresh.setdefault(value, str(uuid.uuid4()))
         return value
@@ -64,7 +66,7 @@ def wrong_ones(good: Record, chance: random.Random) -> Iterator[Record]:
     `good` must be well-formed. Every record has its own key, where it has one.
     """
     for n, bad in enumerate(_all_wrong(good, chance)):
-        fresh = again(good, f"{(good.key or b'HX').decode()[:20]}-{chance.getrandbits(32):08x}-{n}")
+        fresh = again(good, f"HX-{chance.getrandbits(32):08x}-{n}")
         yield bad(fresh)
 
 
