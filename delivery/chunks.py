@@ -9,7 +9,7 @@ from typing import Any
 from opentelemetry.trace import Span
 
 from delivery.database import Connection, Pool, columns, transaction
-from delivery.envelope import Envelope, NotAnEnvelope, read_envelope, text_headers
+from delivery.envelope import Envelope, NotAnEnvelope, is_kept, read_envelope, text_headers
 from delivery.failures import Stopped
 from delivery.handling import Announcements, EventHandler, EventLike, ForeignMessage, Said, TopicLike, Work
 from delivery.outbox import Speaker
@@ -154,6 +154,7 @@ class Ears:
     @staticmethod
     def _foreign_message(arrival: Arrival, handler: EventHandler) -> Understood:
         position = str(arrival.position)
+        speaker = arrival.headers.get("ce_source", "")
         envelope = Envelope(
             event_id=position,
             type=arrival.position.topic,
@@ -161,7 +162,7 @@ class Ears:
             time=dt.datetime.now(dt.UTC),
             key=arrival.key_text or "",
             correlation_id=position,
-            actor=arrival.headers.get("ce_source") or arrival.position.topic.partition(".")[0],
+            actor=speaker if speaker and is_kept(speaker) else arrival.position.topic.partition(".")[0],
             traceparent=carried(arrival.headers.get("traceparent")),
         )
         message = ForeignMessage(arrival.position.topic, position, envelope.key, arrival.headers, arrival.body)
