@@ -12,6 +12,7 @@ from services.allocation.handlers import (
     follow_stock,
     learn_customers,
     learn_items,
+    learn_sites,
     promise_stock,
     withdraw_demands,
 )
@@ -25,7 +26,7 @@ service = Service(
     about="Decides which batch leaves for whom: demands, explained promises, picks and shipments.",
     package="services.allocation",
     topics=TOPICS,
-    hears=(promise_stock, withdraw_demands, follow_stock, learn_items, learn_customers),
+    hears=(promise_stock, withdraw_demands, follow_stock, learn_items, learn_customers, learn_sites),
     does=(raise_demands, cancel_demands, replan_demands, scan_picks, make_shipments, dispatch_shipments),
     rebuilds=(SHELF,),
     routers=(router,),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from contracts.allocation import DemandCancelled
 from contracts.integration import DemandRaised, DemandWithdrawn, ItemDefined, PartnerDefined
-from contracts.inventory import HoldLifted, HoldPlaced, IssueRefused, StockMoved
+from contracts.inventory import HoldLifted, HoldPlaced, IssueRefused, SiteDefined, StockMoved
 from contracts.receiving import BatchDatesCorrected
 from contracts.trace import BatchRecalled, BatchRecallLifted
 from delivery import Announcement, Announcements, Said, Work, hears
@@ -86,6 +86,14 @@ async def learn_customers(work: Work, partners: Sequence[PartnerDefined]) -> Ann
     shelves = await store.waiting_shelves(customer_ids=changed)
     await work.lock({item_id for item_id, _ in shelves})
     return [event for outcome in await serve_waiting(work, store, shelves) for event in outcome.events()]
+
+
+@hears(SiteDefined)
+async def learn_sites(work: Work, sites: Sequence[SiteDefined]) -> Announcements:
+    """Remember where picked goods may be put."""
+    latest = {site.site_id: site for site in sorted(sites, key=lambda site: site.revision)}
+    await AllocationStore(work.db).define_sites(latest.values())
+    return []
 
 
 def _demand(event: DemandRaised) -> Demand:

@@ -1,7 +1,7 @@
 """What people ask at picks: scans, accepted or refused, and swaps. Waiting scans are judged together."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
@@ -23,6 +23,9 @@ from services.allocation.following import floor_of, settle
 from services.allocation.promising import serve_waiting
 from services.allocation.store import AllocationStore, ItemTerms
 from services.allocation.views import PickView, ScanAnswer, TypedScan
+
+MOST_NAMED = 10
+"""Staging locations that a refusal lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ async def scan_picks(work: Work, commands: Sequence[ScanPick]) -> Sequence[Answe
     read = [_read(command.scan) for command in commands]
     gtins = {scanned.gtin for scanned in read if isinstance(scanned, Scanned) and scanned.gtin}
     known = await store.items_by_gtin(gtins) if gtins else {}
-    tellers = _Tellers(work, store, picks, known)
+    staging = await store.staging_of(pick.spot.site_id for pick in picks.values())
+    tellers = _Tellers(work, store, picks, known, staging)
     for n, (command, scanned) in enumerate(zip(commands, read, strict=True)):
         await tellers.tell(n, command, scanned)
     return await tellers.answers()
@@ -68,12 +72,18 @@ class _Tellers:
     """One group of scans: the second sees what the first did. What they did is written together where it can wait."""
 
     def __init__(
-        self, work: Work, store: AllocationStore, picks: dict[UUID, Pick], item_of_gtin: dict[str, str]
+        self,
+        work: Work,
+        store: AllocationStore,
+        picks: dict[UUID, Pick],
+        item_of_gtin: dict[str, str],
+        staging: Mapping[str, frozenset[str]],
     ) -> None:
         self._work = work
         self._store = store
         self._picks = picks
         self._item_of_gtin = item_of_gtin
+        self._staging = staging
         self._today = somewhere_still(work.now)
         self._confirmed: dict[int, _Confirmed] = {}
         self._unwritten: list[_Confirmed] = []
@@ -94,6 +104,18 @@ class _Tellers:
                 "wrong_site",
                 f"pick {pick.pick_id} is at site {pick.spot.site_id!r}, not among {sites}",
                 field="pick_id",
+            )
+            return
+        staging = self._staging.get(pick.spot.site_id)
+        if staging is not None and command.to_location_id not in staging:
+            named = sorted(staging)
+            more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+            self._answers[n] = Refusal(
+                409,
+                "not_staging",
+                f"picked goods are not put at {command.to_location_id!r} of site {pick.spot.site_id!r}: its staging "
+                f"locations are {', '.join(named[:MOST_NAMED])}{more}",
+                field="to_location_id",
             )
             return
         refused = scanned if isinstance(scanned, RefusedScan) else self._judge(pick, scanned, command.location_id)

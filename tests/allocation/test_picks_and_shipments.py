@@ -14,7 +14,7 @@ from contracts.allocation import (
 )
 from contracts.gs1 import digital_link, parse_bracketed
 from contracts.integration import DemandWithdrawn, ShelfLifeRule
-from contracts.inventory import IssueRefused, MovementReason, RefusalCode, StockMoved
+from contracts.inventory import IssueRefused, MovementReason, RefusalCode, SiteDefined, StockMoved
 from contracts.values import Place, PlaceKind
 from delivery import new_id
 from tests.allocation.conftest import ITEM, SITE, World, demand, place, staging
@@ -511,6 +511,33 @@ async def test_when_the_booking_of_a_pick_is_undone_the_pick_is_open_again_under
         [],
         [],
     )
+
+
+async def test_picked_goods_are_put_at_a_staging_location_of_their_site_once_it_is_told_of(world: World) -> None:
+    await world.stock("LOT7", 20, expires="2026-06-01")
+    site = SiteDefined(
+        site_id=SITE,
+        revision=2,
+        name="Harbin",
+        time_zone="Asia/Shanghai",
+        set_up=True,
+        staging=("STAGE-1", "STAGE-2"),
+        sites=1,
+        defined_at=world.at.clock(),
+    )
+    # An older word that comes later, and a site that describes no staging, change nothing.
+    await world.at.hear(site, site.model_copy(update={"revision": 1, "staging": ("A-1",)}))
+    _, pick = await a_pick(world)
+    await world.at.said()
+    body = {"scan": typed("LOT7"), "to_location_id": "A-1"}
+    refused = await world.at.post(f"/picks/{pick['pick_id']}/scans", body, role="operator")
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_staging")
+    assert refused.json()["detail"].endswith("its staging locations are STAGE-1, STAGE-2")
+    assert await world.at.said() == []
+    assert (await scan(world, pick["pick_id"], typed("LOT7"), to_location_id="STAGE-2"))["verdict"] == "accepted"
+    await world.at.hear(site.model_copy(update={"revision": 3, "staging": ()}))
+    _, other = await a_pick(world, reference="SO-2")
+    assert (await scan(world, other["pick_id"], typed("LOT7"), to_location_id="A-1"))["verdict"] == "accepted"
 
 
 CUSTOMER = Place(kind=PlaceKind.CUSTOMER, partner_id="C-1")

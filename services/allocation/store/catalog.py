@@ -1,8 +1,9 @@
-"""What the catalog says, as far as allocation needs it."""
+"""What the catalog says and what sites there are, as far as allocation needs it."""
 
 from collections.abc import Collection, Iterable
 
 from contracts.integration import ItemDefined, PartnerDefined, PartnerRole
+from contracts.inventory import SiteDefined
 from delivery import columns
 from services.allocation.store.rows import (
     Tables,
@@ -10,7 +11,7 @@ from services.allocation.store.rows import (
 
 
 class Catalog(Tables):
-    """Items and customers."""
+    """Items, customers and sites."""
 
     async def define_items(self, items: Collection[ItemDefined]) -> set[str]:
         """Keep definitions that are newer than what is known; returns the items whose expiry became optional."""
@@ -84,3 +85,29 @@ class Catalog(Tables):
             "SELECT customer_id FROM customer WHERE customer_id = ANY($1::text[]) AND active", [*{*customer_ids}]
         )
         return {row["customer_id"] for row in rows}
+
+    async def define_sites(self, sites: Collection[SiteDefined]) -> None:
+        """Keep what is newer than what is known."""
+        await self._db.execute(
+            """
+            INSERT INTO site (site_id, revision, time_zone, set_up, staging)
+            SELECT site_id, revision, time_zone, set_up, string_to_array(staging, ' ')
+            FROM unnest($1::text[], $2::int[], $3::text[], $4::bool[], $5::text[])
+                 AS said (site_id, revision, time_zone, set_up, staging)
+            ON CONFLICT (site_id) DO UPDATE
+            SET revision = excluded.revision, time_zone = excluded.time_zone, set_up = excluded.set_up,
+                staging = excluded.staging
+            WHERE site.revision < excluded.revision
+            """,
+            *columns(
+                ((site.site_id, site.revision, site.time_zone, site.set_up, " ".join(site.staging)) for site in sites),
+                5,
+            ),
+        )
+
+    async def staging_of(self, site_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Where picked goods may be put at those of these sites that described it; needs no lock."""
+        rows = await self._db.fetch(
+            "SELECT site_id, staging FROM site WHERE site_id = ANY($1::text[]) AND staging <> '{}'", [*{*site_ids}]
+        )
+        return {row["site_id"]: frozenset(row["staging"]) for row in rows}
