@@ -234,7 +234,11 @@ class Runtime:
         return self._database_problem in (None, _NOT_ASKED)
 
     def not_ready(self) -> dict[str, str]:
-        """What this service waits for, by part; empty when it is ready."""
+        """What this service needs and waits for, by part; empty when it is ready."""
+        return {part: why for part, why in self.waits_for().items() if part != "topics"}
+
+    def waits_for(self) -> dict[str, str]:
+        """What this service waits for, by part; it is ready without some of its `topics`."""
         return {part: why for part, why in self._parts().items() if why}
 
     def _parts(self) -> dict[str, str | None]:
@@ -242,6 +246,7 @@ class Runtime:
         parts = {"database": self._database_problem, "memory": self.memory.problem, "relay": self.relay.problem}
         if self.service.hears:
             parts["consumer"] = self.consumer.problem
+            parts["topics"] = self.consumer.lacking
         return parts
 
     def exposition(self) -> bytes:
@@ -596,10 +601,10 @@ def _health_router(runtime: Runtime) -> APIRouter:
     @router.get("/health/ready")
     async def ready() -> Response:
         """Whether this process can work, and if not, what it waits for."""
-        waits = runtime.not_ready()
+        ready = not runtime.not_ready()
         return Response(
-            orjson.dumps({"ready": not waits, "waits_for": waits}),
-            status_code=503 if waits else 200,
+            orjson.dumps({"ready": ready, "waits_for": runtime.waits_for()}),
+            status_code=200 if ready else 503,
             media_type="application/json",
         )
 

@@ -25,6 +25,7 @@ _log = structlog.get_logger("delivery.consumer")
 _POLL_MS = 200
 _BROKER_SECONDS = 60.0
 _TOPIC_SECONDS = 0.5
+_MISSING_SECONDS = 2.0
 """After so long without an answer, a step that needs the brokers is given up and the consumer begins again."""
 _PULSE_SECONDS = 200.0
 _ASK_SECONDS = 2.0
@@ -79,7 +80,10 @@ class Consumer:
         self._lag_at = 0.0
         self._one_by_one = False
         self._placed = True
+        self._missing: list[str] = []
+        self._missed_at = 0.0
         self.problem: str | None = "not started"
+        self.lacking: str | None = None
 
     def stop(self) -> None:
         """Finish the chunk in work, hand the partitions over, and end `run`."""
@@ -97,16 +101,17 @@ class Consumer:
             try:
                 async with asyncio.timeout(_BROKER_SECONDS):
                     missing = await missing_topics(self._settings, self._topics, client=self._service)
-                if missing:
+                self._lacks(missing)
+                if len(missing) == len(self._topics):
                     # Whoever owns them was not deployed yet; the client itself would wait for them deaf to a stop.
-                    self.problem = f"topics that are not there yet (their owners' `migrate` makes them): {missing}"
+                    self.problem = self.lacking
                     await self._pause(_TOPIC_SECONDS)
                     continue
                 async with asyncio.timeout(_BROKER_SECONDS):
                     consumer = await open_consumer(
                         self._settings,
                         group=f"{self._settings.topic_prefix}batchwise.{self._service}",
-                        topics=self._topics,
+                        topics=[topic for topic in self._topics if topic not in missing],
                         client=self._service,
                         listener=_HandOver(self._busy, self._dealt),
                     )
@@ -163,6 +168,25 @@ class Consumer:
                 await self._ask_brokers(consumer)
                 answered_at = time.monotonic()
             self._measure_lag(consumer)
+            if self._missing and await self._some_came():
+                return
+
+    def _lacks(self, missing: list[str]) -> None:
+        """Remember which topics are not there: those of a service, or of a version, that is deployed later."""
+        self._missing, self._missed_at = missing, time.monotonic()
+        self.lacking = (
+            f"topics that are not there yet (their owners' `migrate` makes them): {missing}" if missing else None
+        )
+
+    async def _some_came(self) -> bool:
+        """Now and then: whether a missing topic is there, so that it is time to begin again with it."""
+        if time.monotonic() - self._missed_at < _MISSING_SECONDS:
+            return False
+        async with asyncio.timeout(_BROKER_SECONDS):
+            missing = await missing_topics(self._settings, self._missing, client=self._service)
+        came = len(missing) < len(self._missing)
+        self._lacks(missing)
+        return came
 
     async def _place(self, consumer: AIOKafkaConsumer) -> None:
         """Begin where the database stands, should the group have acknowledged more: its database was younger then.
@@ -177,9 +201,10 @@ class Consumer:
         for partition, acknowledged in zip(assigned, committed, strict=True):
             topic = partition.topic.removeprefix(self._settings.topic_prefix)
             stand = stands.get((topic, partition.partition), 0)
-            if acknowledged is None or stand < acknowledged:
-                consumer.seek(partition, stand)
-                again += (acknowledged or stand) - stand
+            begin = stand if acknowledged is None else min(stand, acknowledged)
+            # Said for every partition: one that is not is looked up by the client itself, in its own time.
+            consumer.seek(partition, begin)
+            again += (acknowledged or begin) - begin
         if again:
             self._metrics.heard_again.inc(again)
             _log.warning("the group acknowledged more than the database knows: read again", messages=again)

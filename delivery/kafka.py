@@ -15,6 +15,8 @@ from delivery.settings import Settings
 
 _MAX_POLL_MS = 3_600_000
 _REBALANCE_MS = 30_000
+_HEARTBEAT_MS = 1_000
+"""A member hears with its heartbeat that another came or went: for so long, at most, a hand-over waits for it."""
 _FLUSH_SECONDS = 3
 
 LARGEST_REQUEST = 1_000_000
@@ -62,7 +64,7 @@ async def open_consumer(
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         session_timeout_ms=settings.session_timeout_ms,
-        heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 4),
+        heartbeat_interval_ms=_HEARTBEAT_MS,
         max_poll_interval_ms=_MAX_POLL_MS,
         rebalance_timeout_ms=_REBALANCE_MS,
         **_connection(settings, client),

@@ -132,8 +132,8 @@ class Roll:
 
 @dataclass(slots=True)
 class Rolled:
-    """What came of it. Both lists are seconds: `answers` of every call, with its retry; `end_to_end` from a receipt that
-    was confirmed over HTTP during the roll to its cost posting on the ERP's topic.
+    """What came of it. Lists of seconds: `answers` of every call, with its retry; `end_to_end` from the answer to a
+    receipt during the roll to its cost posting on the ERP's topic.
     """
 
     seconds: float = 0.0

@@ -1,0 +1,94 @@
+"""Members of a group come and go while messages flow: whoever has a partition goes on where it stands."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+from delivery import Announcements, Service, Work, hears, new_id
+from delivery.envelope import Envelope
+from delivery.kafka import create_topics
+from deploy.local.servers import Servers
+from tests.delivery.playground import Here, Playground, playground, until
+from tests.delivery.toy import app as toy
+
+BELLS = [f"bell-{number}" for number in range(12)]
+
+
+async def test_members_that_come_and_go_while_messages_flow_leave_none_out(place: Playground) -> None:
+    rung = dict.fromkeys(BELLS, 0)
+    stopped = asyncio.Event()
+
+    async def ring() -> None:
+        while not stopped.is_set():
+            for name in BELLS:
+                rung[name] += 1
+            await place.ring(*((name, rung[name]) for name in BELLS))
+            await asyncio.sleep(0.01)
+
+    async with place.here() as stays:
+        ringing = asyncio.create_task(ring())
+        for _ in range(3):
+            async with place.here() as comes:
+
+                async def it_hears_too(comes: Here = comes) -> bool:
+                    return await comes.metric('delivery_events_heard_total{type="bells.Rung"}') > 0
+
+                await until(it_hears_too)
+            await place.counted(await place.total() + 100)
+        stopped.set()
+        await ringing
+        await place.counted(sum(rung.values()))
+        assert await stays.metric("delivery_parked_open") == 0
+        for name in BELLS:
+            assert await place.seen(name) == [*range(1, rung[name] + 1)], name
+
+
+@hears(toy.Rung)
+async def count_silently(work: Work, rungs: Sequence[toy.Rung]) -> Announcements:
+    await toy._count(work, rungs)
+    return []
+
+
+@hears(toy.Counted)
+async def note(work: Work, counts: Sequence[toy.Counted]) -> Announcements:
+    await work.db.executemany(
+        "INSERT INTO counted (name, total, seen) VALUES ($1, 1, $2)",
+        [(f"noted {each.name}", [each.n]) for each in counts],
+    )
+    return []
+
+
+async def test_a_version_that_hears_a_topic_of_a_service_that_is_deployed_later_works_until_then(
+    servers: Servers, database: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    newer = Service("newer", "Counts, and notes.", "tests.delivery.toy", toy.TOPICS, hears=(count_silently, note))
+    role = toy.service.role
+    async with (
+        playground(servers, database, topic_prefix, tmp_path, topics=(toy.RUNGS,)) as place,
+        place.here(newer, database_role=role) as early,
+    ):
+        await place.ring(("a", 1))
+        await place.counted(1)
+
+        async def ready_without_it() -> bool:
+            return list(await early.waits_for()) == ["topics"]
+
+        await until(ready_without_it)
+        assert f"{topic_prefix}toy.counts.v1" in (await early.waits_for())["topics"]
+        assert (await early.client.get("/health/ready")).status_code == 200
+        await create_topics(place.settings, [toy.COUNTS], client="later")
+        counted = toy.Counted(name="b", n=7)
+        envelope = Envelope(
+            event_id=str(new_id()),
+            type=counted.event_type,
+            source="batchwise/toy",
+            time=dt.datetime.now(dt.UTC),
+            key=counted.key,
+            correlation_id="test",
+        )
+        topic = topic_prefix + toy.COUNTS.name
+        await place.producer.send_and_wait(topic, counted.write(), key=b"b", headers=envelope.headers())
+        await place.counted(2)
+        assert await place.seen("noted b") == [7]
+        assert await early.waits_for() == {}
