@@ -46,7 +46,7 @@ class Spec(BaseModel):
 class Result(BaseModel):
     """When each call was due and answered (seconds of the monotonic clock, in the order of the requests).
 
-    `cpu_share` is what the clients took of one core while they ran.
+    `answer_bytes` is the mean size of a body; `cpu_share` what the clients took of one core while they ran.
     """
 
     due: list[float]
@@ -54,6 +54,7 @@ class Result(BaseModel):
     statuses: dict[int, int]
     unexpected: list[str]
     bodies: list[str]
+    answer_bytes: int
     seconds: float
     cpu_share: float
 
@@ -124,6 +125,7 @@ class _Run:
         self._answered = [0.0] * len(self._raw)
         self._statuses: Counter[int] = Counter()
         self._unexpected: list[str] = []
+        self._bytes = 0
         self._bodies = [""] * len(self._raw) if spec.keep_bodies else []
 
     async def result(self) -> Result:
@@ -145,6 +147,7 @@ class _Run:
             statuses=dict(self._statuses),
             unexpected=self._unexpected,
             bodies=self._bodies,
+            answer_bytes=self._bytes // max(1, len(self._raw)),
             seconds=seconds,
             cpu_share=(_cpu() - cpu) / seconds,
         )
@@ -187,6 +190,7 @@ class _Run:
         status, body = await client.call(self._raw[n])
         self._answered[n] = _CLOCK()
         self._statuses[status] += 1
+        self._bytes += len(body)
         if status >= 300 and len(self._unexpected) < 5:
             self._unexpected.append(f"{status}: {body[:600].decode(errors='replace')}")
         if self._bodies:

@@ -82,7 +82,9 @@ async def _w3(stage: Stage, run: Run) -> list[Figure]:
     await stage.call("receiving", _receipts("warm", 200), user="olivia", clients=8)
     figures = []
     for mark, clients, receipts in (("W3-1-client", 1, 300), ("W3", 8, 2_000)):
+        before = await stage.rows_written("receiving")
         result = await stage.call("receiving", _receipts(mark, receipts), user="olivia", clients=clients)
+        rows = (await stage.rows_written("receiving") - before) / receipts
         rate, (p50, p99) = receipts / result.seconds, percentiles(result)
         run.say(f"{mark}: {rate:,.0f} receipts/s by {clients} HTTP clients, p50 {p50:.1f} ms, p99 {p99:.1f} ms")
         what = f"one new batch a receipt, {clients} HTTP clients (p50 {p50:.1f} ms)"
@@ -91,6 +93,11 @@ async def _w3(stage: Stage, run: Run) -> list[Figure]:
             figures.append(
                 figure(f"{mark}-p99", f"one new batch a receipt, {clients} clients, p99", p99, "ms", at_most=20)
             )
+    await stage.system.stop()
+    calls = _receipts("bound", 3_000)
+    bound = await stage.bound_http(calls, clients=8, rows=rows, messages=2, size=600, answer=result.answer_bytes)
+    run.say(f"W3: a bare endpoint answers {bound:,.0f} calls/s")
+    figures[1]["bound"], figures[1]["efficiency"] = round(bound, 1), round(figures[1]["value"] / bound, 3)
     return figures
 
 

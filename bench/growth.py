@@ -7,6 +7,7 @@ left them: through Kafka it would take an hour. What is measured goes the usual 
 import asyncio
 import statistics
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import asyncpg
@@ -40,6 +41,8 @@ class Cell:
 
 
 CELLS = [Cell(items, batches) for items in (1, 10, 100) for batches in (100, 1_000, 10_000)]
+_OF = {"allocation": CELLS, "inventory": CELLS[:-1]}
+"""The last cell has a million batches: the ledger's five tables of those would take longer than all measuring."""
 
 
 async def measure(run: Run) -> list[Figure]:
@@ -48,26 +51,27 @@ async def measure(run: Run) -> list[Figure]:
     async with Stage(run.servers, run.folder, "growth", ["allocation", "inventory"]) as stage:
         await events.build(stage)
         began = time.perf_counter()
-        for cell in CELLS:
-            await asyncio.gather(_stock_allocation(stage, cell), _stock_inventory(stage, cell))
+        await asyncio.gather(_each(_stock_allocation, stage, "allocation"), _each(_stock_inventory, stage, "inventory"))
         await _settle(stage)
         run.say(f"GROWTH: {sum(c.items * c.batches for c in CELLS):,} batches in {time.perf_counter() - began:.0f} s")
         for past in (0, PAST):
             if past:
                 began = time.perf_counter()
-                await asyncio.gather(_past_of_allocation(stage), _past_of_inventory(stage))
+                await asyncio.gather(
+                    _each(_past_of_allocation, stage, "allocation"), _each(_past_of_inventory, stage, "inventory")
+                )
                 await _settle(stage)
                 run.say(f"GROWTH: {past:,} past movements in {time.perf_counter() - began:.0f} s")
             # Inventory hears allocation's promises without acting on them; each is measured while the other rests.
             await stage.system["inventory"].stop()
             await _promise(stage, Cell(10, 100))
-            for cell in CELLS:
+            for cell in _OF["allocation"]:
                 costs["allocation"][past, cell] = await _promise(stage, cell)
             await stage.system["inventory"].start()
             await stage.caught_up("inventory", [OUTBOUND])
             await stage.system["allocation"].stop()
             await _receive(stage, Cell(10, 100))
-            for cell in CELLS:
+            for cell in _OF["inventory"]:
                 costs["inventory"][past, cell] = await _receive(stage, cell)
             await stage.system["allocation"].start()
     figures = []
@@ -82,7 +86,7 @@ def _flatness(run: Run, name: str, what: str, costs: dict[tuple[int, Cell], floa
     run.say(f"GROWTH: {name}, ms for {what}, and above (+) or below (-) the median of {usual:.3f}")
     for past in (0, PAST):
         for items in (1, 10, 100):
-            row = [costs[past, cell] for cell in CELLS if cell.items == items]
+            row = [costs[past, cell] for cell in _OF[name] if cell.items == items]
             cells = "   ".join(f"{cost:.3f} ({cost / usual - 1:+.0%})" for cost in row)
             run.say(f"  past {past:>9,}  items {items:>3}   batches of each 100 / 1,000 / 10,000:   {cells}")
     worst = max(costs.values()) / usual - 1
@@ -130,6 +134,12 @@ async def _settle(stage: Stage) -> None:
     for name in ("allocation", "inventory"):
         async with stage.database(name) as db:
             await db.execute("VACUUM ANALYZE")
+            await db.execute("CHECKPOINT")
+
+
+async def _each(put: Callable[[Stage, Cell], Awaitable[None]], stage: Stage, service: str) -> None:
+    for cell in _OF[service]:
+        await put(stage, cell)
 
 
 # A batch's id is made of its names, so that every table knows it alike.
@@ -217,85 +227,83 @@ async def _stock_inventory(stage: Stage, cell: Cell) -> None:
         )
 
 
-async def _past_of_allocation(stage: Stage) -> None:
-    """A million lines that were promised, picked and shipped, a ninth of them of the items of each cell."""
+async def _past_of_allocation(stage: Stage, cell: Cell) -> None:
+    """Lines that were promised, picked and shipped: a cell's part of a million."""
     async with stage.database("allocation") as db:
         await _bulk(db)
-        for cell in CELLS:
-            await db.execute(
-                """
-                WITH made AS MATERIALIZED (
-                    SELECT ($1::text[])[1 + n % $2] AS item_id, gen_random_uuid() AS demand_id, n
-                    FROM generate_series(0, $3 - 1) AS n
-                ), asked AS (
-                    INSERT INTO demand (demand_id, reference, customer_id, site_id, item_id, unit, quantity, missing,
-                                        needed_on, strategy, raised_at)
-                    SELECT demand_id, 'OLD-' || demand_id, $4, $5, item_id, 'C62', 7, 0, date '2026-10-01', 'fefo',
-                           now() - interval '90 days'
-                    FROM made
-                ), decided AS (
-                    INSERT INTO plan (plan_id, demand_id, item_id, inventory_sequence, policy, decided_at, inputs,
-                                      outcome)
-                    SELECT demand_id, demand_id, item_id, 1, 'past', now() - interval '90 days', '{}', '{}' FROM made
-                )
-                INSERT INTO reservation (reservation_id, demand_id, plan_id, item_id, batch_id, site_id, location_id,
-                                         quality, quantity, status, promised_at, staged_at, picked_at, picked_by,
-                                         shipment_id, line_id, changed_at)
-                SELECT demand_id, demand_id, demand_id, item_id, md5(item_id || '/' || (1 + n % $6))::uuid, $5, 'A-01',
-                       'released', 7, 'shipped', now(), 'STAGE', now(), 'bench', demand_id, demand_id, now()
+        await db.execute(
+            """
+            WITH made AS MATERIALIZED (
+                SELECT ($1::text[])[1 + n % $2] AS item_id, gen_random_uuid() AS demand_id, n
+                FROM generate_series(0, $3 - 1) AS n
+            ), asked AS (
+                INSERT INTO demand (demand_id, reference, customer_id, site_id, item_id, unit, quantity, missing,
+                                    needed_on, strategy, raised_at)
+                SELECT demand_id, 'OLD-' || demand_id, $4, $5, item_id, 'C62', 7, 0, date '2026-10-01', 'fefo',
+                       now() - interval '90 days'
                 FROM made
-                """,
-                cell.names,
-                cell.items,
-                PAST // len(CELLS),
-                events.CUSTOMER,
-                events.SITE,
-                cell.batches,
+            ), decided AS (
+                INSERT INTO plan (plan_id, demand_id, item_id, inventory_sequence, policy, decided_at, inputs,
+                                  outcome)
+                SELECT demand_id, demand_id, item_id, 1, 'past', now() - interval '90 days', '{}', '{}' FROM made
             )
+            INSERT INTO reservation (reservation_id, demand_id, plan_id, item_id, batch_id, site_id, location_id,
+                                     quality, quantity, status, promised_at, staged_at, picked_at, picked_by,
+                                     shipment_id, line_id, changed_at)
+            SELECT demand_id, demand_id, demand_id, item_id, md5(item_id || '/' || (1 + n % $6))::uuid, $5, 'A-01',
+                   'released', 7, 'shipped', now(), 'STAGE', now(), 'bench', demand_id, demand_id, now()
+            FROM made
+            """,
+            cell.names,
+            cell.items,
+            PAST // len(_OF["allocation"]),
+            events.CUSTOMER,
+            events.SITE,
+            cell.batches,
+        )
 
 
-async def _past_of_inventory(stage: Stage) -> None:
-    """A million movements: batches that came and left again, a ninth of them of the items of each cell."""
+async def _past_of_inventory(stage: Stage, cell: Cell) -> None:
+    """Batches that came and left again: a cell's part of a million movements."""
     async with stage.database("inventory") as db:
         await _bulk(db)
-        for cell in CELLS:
-            await db.execute(
-                """
-                WITH came AS MATERIALIZED (
-                    SELECT ($1::text[])[1 + n % $2] AS item_id, gen_random_uuid() AS batch_id, n / $2 AS nth
-                    FROM generate_series(0, $3 - 1) AS n
-                ), kept AS (
-                    INSERT INTO batch (batch_id, item_id, unit, batch_no, origin, received_on)
-                    SELECT batch_id, item_id, 'C62', 'OLD' || nth, 'supplier', date '2026-01-01' FROM came
-                ), guarded AS (
-                    INSERT INTO booking (kind, reference, booked_at)
-                    SELECT 'receipt', batch_id || '/1', now() FROM came
-                    UNION ALL
-                    SELECT 'issue', batch_id::text, now() FROM came
-                ), numbered AS (
-                    UPDATE item_sequence SET last = last + 2 * counted.batches
-                    FROM (SELECT item_id, count(*) AS batches FROM came GROUP BY item_id) AS counted
-                    WHERE item_sequence.item_id = counted.item_id
-                ), received AS (
-                    INSERT INTO movement (movement_id, item_id, sequence, batch_id, quantity, unit, from_kind, to_kind,
-                                          to_site_id, to_location_id, to_quality, reason, reference, actor,
-                                          effective_at, recorded_at)
-                    SELECT gen_random_uuid(), item_id, last + 2 * nth + 1, batch_id, 10, 'C62', 'supplier', 'location',
-                           $4, 'A-01', 'released', 'receipt', batch_id || '/1', 'bench', now(), now()
-                    FROM came JOIN item_sequence USING (item_id)
-                )
-                INSERT INTO movement (movement_id, item_id, sequence, batch_id, quantity, unit, from_kind, from_site_id,
-                                      from_location_id, from_quality, to_kind, reason, reference, actor, effective_at,
-                                      recorded_at)
-                SELECT gen_random_uuid(), item_id, last + 2 * nth + 2, batch_id, 10, 'C62', 'location', $4, 'A-01',
-                       'released', 'customer', 'issue', batch_id::text, 'bench', now(), now()
+        await db.execute(
+            """
+            WITH came AS MATERIALIZED (
+                SELECT ($1::text[])[1 + n % $2] AS item_id, gen_random_uuid() AS batch_id, n / $2 AS nth
+                FROM generate_series(0, $3 - 1) AS n
+            ), kept AS (
+                INSERT INTO batch (batch_id, item_id, unit, batch_no, origin, received_on)
+                SELECT batch_id, item_id, 'C62', 'OLD' || nth, 'supplier', date '2026-01-01' FROM came
+            ), guarded AS (
+                INSERT INTO booking (kind, reference, booked_at)
+                SELECT 'receipt', batch_id || '/1', now() FROM came
+                UNION ALL
+                SELECT 'issue', batch_id::text, now() FROM came
+            ), numbered AS (
+                UPDATE item_sequence SET last = last + 2 * counted.batches
+                FROM (SELECT item_id, count(*) AS batches FROM came GROUP BY item_id) AS counted
+                WHERE item_sequence.item_id = counted.item_id
+            ), received AS (
+                INSERT INTO movement (movement_id, item_id, sequence, batch_id, quantity, unit, from_kind, to_kind,
+                                      to_site_id, to_location_id, to_quality, reason, reference, actor,
+                                      effective_at, recorded_at)
+                SELECT gen_random_uuid(), item_id, last + 2 * nth + 1, batch_id, 10, 'C62', 'supplier', 'location',
+                       $4, 'A-01', 'released', 'receipt', batch_id || '/1', 'bench', now(), now()
                 FROM came JOIN item_sequence USING (item_id)
-                """,
-                cell.names,
-                cell.items,
-                PAST // len(CELLS) // 2,
-                events.SITE,
             )
+            INSERT INTO movement (movement_id, item_id, sequence, batch_id, quantity, unit, from_kind, from_site_id,
+                                  from_location_id, from_quality, to_kind, reason, reference, actor, effective_at,
+                                  recorded_at)
+            SELECT gen_random_uuid(), item_id, last + 2 * nth + 2, batch_id, 10, 'C62', 'location', $4, 'A-01',
+                   'released', 'customer', 'issue', batch_id::text, 'bench', now(), now()
+            FROM came JOIN item_sequence USING (item_id)
+            """,
+            cell.names,
+            cell.items,
+            PAST // len(_OF["inventory"]) // 2,
+            events.SITE,
+        )
 
 
 async def _bulk(db: asyncpg.Connection) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from bench import events
-from bench.clients import Result
+from bench.clients import Request, Result
 from bench.events import BATCH_QUANTITY, LINE_QUANTITY
 from bench.figures import Figure, figure, percentiles
 from bench.run import Run
@@ -51,14 +51,30 @@ async def measure(run: Run) -> list[Figure]:
         if run.wants("SCAN"):
             figures += await _scan(floor, run)
         figures += await floor.checked()
+        await stage.system.stop()
         if w5 is not None:
-            await stage.system.stop()
             figures[0:1] = await w5.against_bound(stage, run)
+        for each in figures:
+            if (clients := _BOUND_OF.get(each["id"])) is not None:
+                await _against_bare_endpoint(stage, run, each, clients, floor.rows_a_line)
     return figures
+
+
+_BOUND_OF = {"R2-8": 8, "R2-32": 32}
+
+
+async def _against_bare_endpoint(stage: Stage, run: Run, ours: Figure, clients: int, rows: float) -> None:
+    """The same calls to an endpoint without rules that keeps, says and answers as much."""
+    requests = [events.reserve("BOUND") for _ in range(2_600)]
+    bound = await stage.bound_http(requests, clients=clients, rows=rows, messages=1, size=900, answer=1_100)
+    ours["bound"], ours["efficiency"] = round(bound, 1), round(ours["value"] / bound, 3)
+    run.say(f"{ours['id']}: a bare endpoint answers {bound:,.0f} calls/s, efficiency {ours['efficiency']:.0%}")
 
 
 class _Floor:
     """What allocation was told is there, to hold its promises against."""
+
+    rows_a_line = 0.0
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -280,7 +296,9 @@ async def _r2(floor: _Floor, run: Run) -> list[Figure]:
     for clients, lines, rounds in ((1, 500, 1), (2, 600, 1), (8, 1_300, 2), (32, 1_300, 2)):
         names = [f"R2-{clients}-{n}" for n in range(rounds)]
         await floor.shelve(names, 1_000)
+        before = await floor.stage.rows_written("allocation")
         results = [await floor.call([name], lines, clients=clients) for name in names]
+        floor.rows_a_line = (await floor.stage.rows_written("allocation") - before) / lines / rounds
         least, most = goals.get(clients, (None, None))
         figures += _rate_and_tail(run, f"R2-{clients}", results, f"{clients} HTTP clients, one item", least, most)
     return figures
@@ -294,46 +312,56 @@ async def _r3(floor: _Floor, run: Run) -> list[Figure]:
     return _rate_and_tail(run, "R3", [result], "8 HTTP clients, 8 items", 800.0, 25.0)
 
 
-_SCANS_A_SECOND, _SCANS = 200, 600
+_SCANS_A_SECOND, _SCANS, _MEANWHILE = 200, 600, 25_000
 
 
 async def _scan(floor: _Floor, run: Run) -> list[Figure]:
     """Picks are scanned, right and (each tenth) wrong, while demands as those of W5 come as fast as they can."""
+    figures = []
     names = [f"SCAN-{n:03}" for n in range(_W5_ITEMS)]
-    await floor.shelve(names, _W5_BATCHES, quantity=4 * BATCH_QUANTITY)
+    await floor.shelve(names, _W5_BATCHES, quantity=8 * BATCH_QUANTITY)
+    for mark, scanned, whose in (
+        ("SCAN", names, "of the same items"),
+        ("SCAN-apart", [f"PICK-{n:03}" for n in range(_W5_ITEMS)], "of other items"),
+    ):
+        if scanned is not names:
+            await floor.shelve(scanned, 10)
+        scans = await _picks_to_scan(floor, scanned)
+        wanted = events.load(DEMANDS, events.orders(_MEANWHILE, names, seed=9))
+        promising = asyncio.create_task(floor.promise(wanted, _MEANWHILE))
+        result = await floor.stage.call(
+            "allocation", scans, user="olivia", clients=32, rate=_SCANS_A_SECOND, keep_bodies=True, may_refuse=True
+        )
+        under_load = not promising.done()
+        rate = (await promising)[0]
+        right = sum('"verdict":"accepted"' in body for body in result.bodies)
+        assert right == len(scans) - len(scans) // 10, f"{right} of {len(scans)} scans were accepted"
+        p50, p99 = percentiles(result)
+        run.say(
+            f"{mark}: p50 {p50:.1f} ms, p99 {p99:.1f} ms at {_SCANS_A_SECOND}/s; {rate:,.0f} demands/s meanwhile"
+            f"{'' if under_load else ', which ended before the scans did'}"
+        )
+        what = f"verdict on a pick's scan at {_SCANS_A_SECOND}/s while W5 promises {whose} at {rate:,.0f}/s, p99"
+        figures.append(figure(mark, f"{what} (p50 {p50:.1f} ms)", p99, "ms", at_most=20))
+    return figures
+
+
+async def _picks_to_scan(floor: _Floor, names: Sequence[str]) -> list[Request]:
     first = events.orders(_SCANS, names, seed=8)
     await floor.promise(events.load(DEMANDS, first), _SCANS)
     async with floor.stage.database("allocation") as db:
         picks = await db.fetch(
             """
-            SELECT DISTINCT ON (demand_id) reservation_id::text, item_id, batch_no, location_id
+            SELECT DISTINCT ON (demand_id) reservation_id::text, item_id, batch_no
             FROM   reservation JOIN batch USING (batch_id, item_id)
             WHERE  demand_id = ANY($1::uuid[])
             """,
             [demand.demand_id for demand in first],
         )
-    scans = [
-        events.scan(pick["reservation_id"], pick["item_id"], pick["batch_no"] if n % 10 else "WRONG")
+    return [
+        events.scan(pick["reservation_id"], pick["item_id"], "WRONG" if n % 10 == 9 else pick["batch_no"])
         for n, pick in enumerate(picks)
     ]
-    lines = 25_000
-    wanted = events.load(DEMANDS, events.orders(lines, names, seed=9))
-    promising = asyncio.create_task(floor.promise(wanted, lines))
-    result = await floor.stage.call(
-        "allocation", scans, user="olivia", clients=32, rate=_SCANS_A_SECOND, keep_bodies=True, may_refuse=True
-    )
-    under_load = not promising.done()
-    rate = (await promising)[0]
-    right = sum('"verdict":"accepted"' in body for body in result.bodies)
-    p50, p99 = percentiles(result)
-    run.say(
-        f"SCAN: p50 {p50:.1f} ms, p99 {p99:.1f} ms at {_SCANS_A_SECOND}/s; {rate:,.0f} demands/s meanwhile"
-        f"{'' if under_load else ', which ended before the scans did'}; statuses {result.statuses}, {right} accepted"
-    )
-    what = (
-        f"verdict on a pick's scan at {_SCANS_A_SECOND}/s while W5 runs ({rate:,.0f} lines/s), p99 (p50 {p50:.1f} ms)"
-    )
-    return [figure("SCAN", what, p99, "ms", at_most=20)]
 
 
 def _rate_and_tail(

@@ -182,8 +182,8 @@ class Stage:
 
     async def bound_http(
         self, requests: Sequence[Request], *, clients: int, rows: float, messages: float, size: int, answer: int
-    ) -> Result:
-        """The same calls to a bare endpoint that keeps as many rows and sends as many messages, and answers as much.
+    ) -> float:
+        """Calls a second of a bare endpoint that keeps as many rows, sends as many messages, and answers as much.
 
         Nothing else should run meanwhile: stop the services first.
         """
@@ -201,7 +201,7 @@ class Stage:
             await endpoint.until(partial(_answers, port), seconds=_READY_WITHIN)
             spec = Spec(port=port, token=self.system.token("ada"), requests=[*requests], clients=clients)
             await self._clients(name, spec.model_copy(update={"requests": spec.requests[:100]}))
-            return await self._clients(name, spec)
+            return len(requests) / (await self._clients(name, spec)).seconds
         finally:
             await endpoint.stop()
 
