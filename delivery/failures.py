@@ -63,6 +63,9 @@ def is_slow_down(error: BaseException) -> bool:
         return state in _TRANSIENT_SQLSTATES or state.startswith(_TRANSIENT_CLASSES)
     if isinstance(error, asyncpg.InterfaceError):
         return "closed" in str(error) or "connection" in str(error)
+    if isinstance(error, asyncpg.InternalClientError):
+        # The server's goodbye was read and the end of the connection not yet: its driver takes no more questions.
+        return str(error).startswith("cannot switch to state")
     if isinstance(error, KafkaError):
         return bool(error.retriable) or isinstance(error, KafkaConnectionError)
     return isinstance(error, SlowDown | OSError | TimeoutError)
