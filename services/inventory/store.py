@@ -815,11 +815,10 @@ class InventoryStore:
         )
         return made
 
-    async def unsaid_sites(self, sites: Collection[str] | None = None) -> list[str]:
-        """Those of these sites (of all) that are not as they were last said."""
+    async def unsaid_sites(self) -> list[str]:
+        """The sites that are not as they were last said."""
         rows = await self._db.fetch(
-            f"SELECT site_id FROM ({_SITES_NOW}) AS site WHERE words IS DISTINCT FROM said",
-            None if sites is None else list(sites),
+            f"SELECT site_id FROM ({_SITES_NOW}) AS site WHERE words IS DISTINCT FROM said", None
         )
         return [row["site_id"] for row in rows]
 
