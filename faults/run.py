@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime as dt
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -51,8 +50,6 @@ class Ask:
     clerks: int = 6
     planted: str = ""
     """`service=bug,…`, see `faults.planted`."""
-    also: tuple[Fault, ...] = ()
-    """Faults beside those that the toll draws."""
 
 
 @dataclass(slots=True)
@@ -111,6 +108,7 @@ async def play(ask: Ask, servers: Servers, folder: Path, *, say: Say = lambda li
                 "SESSION_TIMEOUT_MS": "6000",
                 "FAULTS_CLOCK_AHEAD": str(ahead),
                 "FAULTS_PLANTED": ask.planted,
+                "FAULTS_STRUCK": str((folder / "struck").resolve()),
             },
             settings_of=lambda name: {"DATABASE_DSN": _through(servers.dsn(name), lines[name].port)},
         )
@@ -132,13 +130,11 @@ async def play(ask: Ask, servers: Servers, folder: Path, *, say: Say = lambda li
         trouble = Trouble(system, servers, callers, lines)
         loading = asyncio.create_task(load.run(hands=ask.hands, clerks=ask.clerks))
         stack.push_async_callback(partial(end_all, [loading]))
-        planned = [*faults(ask.seed, ask.seconds, ask.toll), *ask.also]
+        planned = faults(ask.seed, ask.seconds, ask.toll)
         if ask.toll.kills:
             # Whoever watches the expiry is dead when the day ends.
             planned.append(Fault((midnight - now()).total_seconds() - 2, "kill", 5.0, "inventory"))
-        began = time.monotonic()
-        await trouble.run(sorted(planned, key=lambda fault: fault.at))
-        await asyncio.sleep(max(0.0, began + ask.seconds - time.monotonic()))
+        await trouble.run(sorted(planned, key=lambda fault: fault.at), ask.seconds)
         callers.stopping.set()
         await trouble.start_everything()
         say(f"the faults are over: {_counted(trouble.struck)}")

@@ -35,8 +35,8 @@ class Trouble:
         self._alone: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._replicas: set[ServiceProcess] = set()
 
-    async def run(self, faults: Sequence[Fault]) -> None:
-        """Strike all of them, each at its time; returns when the last is over."""
+    async def run(self, faults: Sequence[Fault], seconds: float) -> None:
+        """Strike all of them, each at its time; returns when the last is over, after `seconds` at the earliest."""
         began = time.monotonic()
         watching = asyncio.create_task(self._watch())
         striking: list[asyncio.Task[None]] = []
@@ -44,7 +44,7 @@ class Trouble:
             for fault in faults:
                 await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
                 striking.append(asyncio.create_task(self._strike(fault)))
-            await asyncio.gather(*striking)
+            await asyncio.gather(*striking, asyncio.sleep(max(0.0, began + seconds - time.monotonic())))
         finally:
             watching.cancel()
             for task in striking:

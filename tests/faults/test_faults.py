@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.local.servers import Servers
-from faults.plan import Fault, Toll
+from faults.plan import Toll
 from faults.run import Ask, Outcome, play
 
 pytestmark = [pytest.mark.journey, pytest.mark.asyncio(loop_scope="module")]
@@ -38,13 +38,12 @@ PLANTED = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def spoiled(own_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outcome]:
-    """A short run with all five bugs, and kills of the service that answers too early."""
+    """A short run with all five bugs. Nothing strikes but the first bug itself, where it shows."""
     ask = Ask(
         seed=5,
-        seconds=25,
+        seconds=20,
         toll=Toll().only(()),
         planted=",".join(f"{service}={bug}" for service, bug in PLANTED.items()),
-        also=tuple(Fault(4 + 2.5 * number, "kill", 0.1, "receiving") for number in range(8)),
     )
     yield await play(ask, own_servers.apart("planted"), tmp_path_factory.mktemp("planted"))
 
