@@ -25,7 +25,7 @@ def before(tmp_path: Path) -> Checkout:
         return HERE
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_every_service_is_replaced_under_load_and_no_call_fails_and_nothing_is_lost_or_doubled(
     own_servers: Servers, before: Checkout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
