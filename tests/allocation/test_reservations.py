@@ -301,6 +301,23 @@ def test_a_pick_that_was_moved_before_it_was_booked_takes_its_claim_from_where_i
     assert not floor.revoked
 
 
+def test_a_part_of_a_pick_that_is_booked_as_pending_is_stopped_and_the_rest_goes_on() -> None:
+    # Inventory found 4 of the 10 that a person carried, and could not say that they were released.
+    good, found, stage = spot("A", "A-1"), spot("A", "A-1", "pending"), spot("A", "STAGE")
+    doubtful = stage._replace(quality="pending")
+    claim = Claim(new_id(), new_id(), good, Decimal(10), ClaimStatus.PICKED, (1,))
+    floor = Floor({good: Decimal(0)}, {claim.reservation_id: claim}, new_id)
+    floor.moved(Leaving(None, found, "storage", Decimal(4), "a person picked more than the books had there"))
+    floor.moved(Leaving(found, doubtful, "staging", Decimal(4), "pick", pick_id=claim.reservation_id))
+    floor.moved(Leaving(good, stage, "staging", Decimal(6), "pick", pick_id=claim.reservation_id))
+    stands = {(each.spot, each.status, each.quantity) for each in floor.claims.values()}
+    assert stands == {(stage, ClaimStatus.PICKED, Decimal(6)), (doubtful, ClaimStatus.STOPPED, Decimal(4))}
+    assert [(each.picked, each.code, each.reason) for each in floor.revoked] == [
+        (True, RevocationCode.MOVED, "its quality is pending now (pick)")
+    ]
+    assert floor.lost == {claim.demand_id: Decimal(4)}
+
+
 def test_a_swap_exchanges_what_others_have_and_takes_the_rest_from_what_is_free() -> None:
     here, there = spot("A", "A-1"), spot("B", "A-1")
     mine = Claim(new_id(), new_id(), here, Decimal(5), ClaimStatus.PROMISED, (1,))

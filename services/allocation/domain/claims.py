@@ -251,13 +251,21 @@ class Floor:
                 self._add(part.spot, part.quantity)
             if movement.undoes:
                 self._put_back(part, movement)
-            elif movement.target is not None:
+            elif movement.target is not None and not self._is_worse_now(part, movement.target):
                 self._stand(replace(part, spot=movement.target))
+            elif movement.target is not None:
+                why = f"its quality is {movement.target.quality} now ({movement.why})"
+                self._stop(replace(part, spot=movement.target), RevocationCode.MOVED, why)
             elif movement.line_id is not None:
                 self._keep(replace(part, status=ClaimStatus.SHIPPED))
             else:
                 self._lose(part, movement)
         return movement.quantity - left
+
+    @staticmethod
+    def _is_worse_now(claim: Claim, target: Spot) -> bool:
+        """Whether what was picked arrives as another quality than was promised: the gate would not let it leave."""
+        return claim.status is ClaimStatus.PICKED and target.quality != claim.spot.quality
 
     def _put_back(self, claim: Claim, movement: Leaving) -> None:
         """The booking of a pick is undone: nobody fetched it, so it is promised anew where the goods are, if it may be.
@@ -344,7 +352,7 @@ class Floor:
             self._add(target, claim.quantity)
         elif claim.status is not ClaimStatus.PROMISED:
             moved = replace(claim, spot=target)
-            if claim.status is ClaimStatus.PICKED and target.quality != claim.spot.quality:
+            if self._is_worse_now(claim, target):
                 self._stop(moved, RevocationCode.MOVED, f"its quality is {target.quality} now ({movement.why})")
             else:
                 self._stand(moved)
