@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -55,7 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
         async with Servers(folder / "servers", own=True, say=say) as servers:
             outcome = await play(ask, servers, folder, say=say)
         print(report(outcome))
-        return 1 if outcome.differences else 0
+        if outcome.differences:
+            return 1
+        shutil.rmtree(folder, ignore_errors=True)
+        return 0
 
     return asyncio.run(run())
 

@@ -17,6 +17,7 @@ def report(outcome: Outcome) -> str:
         f"  {outcome.echoed:>7,}  events of ours said again, word for word",
         f"  {outcome.events:>7,}  records on the topics",
         "",
+        f"{outcome.given_up} parked messages replayed in vain and given up by a person",
         f"at rest {outcome.rest.seconds:.1f} s after every caller was told",
         "",
     ]

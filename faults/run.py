@@ -63,6 +63,7 @@ class Outcome:
     struck: Counter[str] = field(default_factory=Counter)
     events: int = 0
     echoed: int = 0
+    given_up: int = 0
     unasked: Sequence[str] = ()
     logs: Path | None = None
 
@@ -168,6 +169,9 @@ async def play(ask: Ask, servers: Servers, folder: Path, *, say: Say = lambda li
         )
         outcome.events = len(seen.records)
         outcome.verdicts = judge(seen)
+        if not outcome.differences:
+            outcome.given_up, left = await _give_up_parked(system)
+            outcome.unasked = [*outcome.unasked, *left]
     return outcome
 
 
@@ -183,6 +187,24 @@ async def _waiting(system: System) -> list[str]:
             except httpx.TransportError as error:
                 found.append(f"{name} does not answer: {error!r}")
     return found
+
+
+async def _give_up_parked(system: System) -> tuple[int, list[str]]:
+    """Sofia lets each parked message try once more, in vain, and gives it up: how many, and what went otherwise."""
+    given_up, otherwise = 0, []
+    async with World(system) as world:
+        for name in SERVICES:
+            for row in await world.all(name, "/parked", by="sofia", status="parked", limit=500):
+                told = await world.post(name, f"/parked/{row['id']}/replay", by="sofia")
+                if told["still_parked"] is None:
+                    otherwise.append(f"{name}: nonsense took effect when it was replayed: {row['error'][:200]}")
+                    continue
+                reason = {"reason": "nobody can understand it"}
+                await world.post(name, f"/parked/{row['id']}/discard", reason, by="sofia")
+                given_up += 1
+            left = await world.all(name, "/parked", by="sofia", status="parked")
+            otherwise += [f"{name}: still parked after it was given up: {row['error'][:200]}" for row in left]
+    return given_up, otherwise
 
 
 async def end_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
