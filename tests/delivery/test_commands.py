@@ -72,7 +72,7 @@ async def test_a_write_without_a_key_is_refused_and_says_so(here: Here) -> None:
     del headers["Idempotency-Key"]
     answer = await here.client.post("/rings", json={"name": "a", "n": 1}, headers=headers)
     assert answer.status_code == 422
-    assert answer.json()["fields"][0]["field"] == "idempotency-key"
+    assert answer.json()["fields"][0]["field"] == "Idempotency-Key"
 
 
 async def test_a_body_that_is_too_large_is_refused_also_when_it_does_not_say_its_length(here: Here) -> None:
