@@ -222,44 +222,44 @@ async def item_stock(pool: Pool, item_id: str, now: dt.datetime, site_id: str | 
                 JOIN zone     USING (site_id)
                 JOIN location USING (site_id, zone_id)
             ), line AS (
-                SELECT batch_id, site_id, quality, quantity, today,
-                       quality = ANY($2::text[]) AND open AS reservable,
+                SELECT batch_id, site_id, quality, quantity, batch_no, expires_on, unit,
+                       quality = ANY($2::text[]) AND open AND expires_on < today IS NOT TRUE AS reservable,
                        batch_id IN (SELECT batch_id FROM held WHERE site_id IS NULL)
                        OR (batch_id, site_id) IN (SELECT batch_id, site_id FROM held WHERE location_id IS NULL)
                        OR (batch_id, site_id, location_id) IN (SELECT batch_id, site_id, location_id FROM held) AS held
                 FROM balance
                 JOIN place USING (site_id, location_id)
+                JOIN (SELECT batch_id, batch_no, expires_on, unit FROM batch WHERE item_id = $1) AS batch
+                     USING (batch_id)
                 WHERE item_id = $1
-            ), summed AS (
-                SELECT batch_id, site_id, today,
-                       sum(quantity)                                                          AS on_hand,
-                       coalesce(sum(quantity) FILTER (WHERE quality = 'pending'), 0)          AS pending,
-                       coalesce(sum(quantity) FILTER (WHERE quality = 'released'), 0)         AS released,
-                       coalesce(sum(quantity) FILTER (WHERE quality = 'rejected'), 0)         AS rejected,
-                       coalesce(sum(quantity) FILTER (WHERE reservable AND held IS NOT TRUE), 0) AS free,
-                       coalesce(bool_or(held), false)                                         AS held,
-                       count(*)                                                               AS spots
-                FROM line
-                GROUP BY batch_id, site_id, today
+                OFFSET 0  -- so that `held` is looked up once a line
             ), known AS (
-                SELECT summed.*, batch_no, expires_on, unit, CASE WHEN expires_on < today THEN 0 ELSE free END AS usable
-                FROM summed
-                JOIN (SELECT * FROM batch WHERE item_id = $1) AS batch USING (batch_id)
-                ORDER BY expires_on, batch_no COLLATE "C", batch_id, site_id
+                -- Grouped in the order of the answer, so that lines are sorted once and batches not again.
+                SELECT batch_id, site_id, batch_no, expires_on, min(unit) AS unit,
+                       sum(quantity)                                                             AS on_hand,
+                       coalesce(sum(quantity) FILTER (WHERE quality = 'pending'), 0)             AS pending,
+                       coalesce(sum(quantity) FILTER (WHERE quality = 'released'), 0)            AS released,
+                       coalesce(sum(quantity) FILTER (WHERE quality = 'rejected'), 0)            AS rejected,
+                       coalesce(sum(quantity) FILTER (WHERE reservable AND held IS NOT TRUE), 0) AS usable,
+                       coalesce(bool_or(held), false)                                            AS held,
+                       count(*)                                                                  AS spots
+                FROM (SELECT *, batch_no COLLATE "C" AS in_order FROM line) AS line
+                GROUP BY expires_on, in_order, batch_id, site_id, batch_no
+                ORDER BY expires_on, in_order, batch_id, site_id
             )
             SELECT min(unit) AS unit, coalesce(sum(on_hand), 0) AS on_hand, coalesce(sum(usable), 0) AS usable,
                    (SELECT last FROM item_sequence WHERE item_id = $1) AS sequence,
-                   string_agg('{"batch_id":"'   || batch_id
-                           || '","batch_no":'   || to_json(batch_no)
-                           || ',"site_id":'     || to_json(site_id)
-                           || ',"expires_on":'  || coalesce(to_json(expires_on)::text, 'null')
-                           || ',"on_hand":"'    || on_hand
-                           || '","pending":"'   || pending
-                           || '","released":"'  || released
-                           || '","rejected":"'  || rejected
-                           || '","usable":"'    || usable
-                           || '","held":'       || held
-                           || ',"spots":'       || spots || '}', ',') AS batches
+                   string_agg(concat('{"batch_id":"',   batch_id,
+                                   '","batch_no":',   to_json(batch_no),
+                                   ',"site_id":',     to_json(site_id),
+                                   ',"expires_on":',  coalesce('"' || expires_on || '"', 'null'),
+                                   ',"on_hand":"',    on_hand,
+                                   '","pending":"',   pending,
+                                   '","released":"',  released,
+                                   '","rejected":"',  rejected,
+                                   '","usable":"',    usable,
+                                   CASE WHEN held THEN '","held":true' ELSE '","held":false' END,
+                                   ',"spots":',       spots, '}'), ',') AS batches
             FROM known
             """,
             item_id,
