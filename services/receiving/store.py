@@ -98,7 +98,10 @@ class FreeNumbers:
 
 
 class ReceivingStore:
-    """Loads what a decision needs and saves what it changed, in the caller's transaction."""
+    """Loads what a decision needs and saves what it changed, in the caller's transaction.
+
+    Nothing is asked of the database about nothing: half of a small transaction is the way there and back.
+    """
 
     def __init__(self, db: Connection) -> None:
         self._db = db
@@ -107,6 +110,8 @@ class ReceivingStore:
 
     async def expected(self, ids: Collection[UUID]) -> dict[UUID, Expected]:
         """Expected receipts by id."""
+        if not ids:
+            return {}
         rows = await self._db.fetch(
             "SELECT * FROM expected_receipt WHERE expected_receipt_id = ANY($1::uuid[])", [*ids]
         )
@@ -117,6 +122,8 @@ class ReceivingStore:
 
         Few: what one supplier has yet to bring of one item, or production of its own.
         """
+        if not where:
+            return []
         rows = await self._db.fetch(
             """
             SELECT DISTINCT expected_receipt.*
@@ -132,6 +139,8 @@ class ReceivingStore:
 
     async def aliases(self, gtins: Collection[str]) -> dict[str, tuple[Alias, ...]]:
         """Which items a GTIN names, active ones only where there are any."""
+        if not gtins:
+            return {}
         rows = await self._db.fetch(
             """
             SELECT gtin, item_id, unit, active
@@ -186,6 +195,8 @@ class ReceivingStore:
 
     async def partners(self, ids: Collection[str]) -> dict[str, Partner]:
         """Partners by code."""
+        if not ids:
+            return {}
         rows = await self._db.fetch(
             "SELECT partner_id, supplies, active FROM partner WHERE partner_id = ANY($1::text[])", [*ids]
         )
@@ -193,6 +204,8 @@ class ReceivingStore:
 
     async def batches_numbered(self, numbers: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Batch]]:
         """The registered batches of each item and number: one, or one for each supplier."""
+        if not numbers:
+            return {}
         rows = await self._db.fetch(
             """
             SELECT batch.*
