@@ -340,6 +340,13 @@ _POSTING = """
 """
 
 
+_FEW = {
+    "in_flight": "number IN (SELECT number FROM unanswered_posting WHERE number > $5) AND",
+    "rejected": "posting_id IN (SELECT posting_id FROM acknowledgement WHERE counts AND NOT accepted) AND",
+}
+"""Where few postings have a status, an index knows which."""
+
+
 async def postings(
     db: Pool,
     *,
@@ -350,12 +357,11 @@ async def postings(
     after: int,
     limit: int,
 ) -> Page[PostingView]:
-    """Postings in the order in which they were made. Those in flight are found without looking at the others."""
-    unanswered = "number IN (SELECT number FROM unanswered_posting WHERE number > $5) AND"
+    """Postings in the order in which they were made. Those in flight or rejected are found without the others."""
     rows = await db.fetch(
         _POSTING
         + f"""
-        WHERE {unanswered if status == "in_flight" else ""} ($3::text IS NULL OR status = $3)
+        WHERE {_FEW.get(status or "", "")} ($3::text IS NULL OR status = $3)
           AND ($1::text IS NULL OR item_id = $1) AND ($2::uuid IS NULL OR batch_id = $2)
           AND ($4::text IS NULL OR kind = $4) AND number > $5
         ORDER BY number
