@@ -26,7 +26,7 @@ from tests.hostile.conftest import FULL
 from tests.hostile.line import HEARD, Line
 from tests.hostile.records import LARGE, Record, again, wrong_ones
 
-CALLS = int(os.environ.get("HOSTILE_CALLS") or (2_000 if FULL else 100))
+CALLS = int(os.environ.get("HOSTILE_CALLS") or (2_000 if FULL else 60))
 """Per service, at least."""
 
 OTHERS = ("olivia", "aiko")
@@ -87,7 +87,7 @@ def chosen(records: Sequence[Record], chance: random.Random) -> list[Record]:
     """Many in a long run, some in a short one, in any order; of the largest only a few."""
     large = [each for each in records if len(each.value or b"") > LARGE / 2]
     small = [each for each in records if len(each.value or b"") <= LARGE / 2]
-    some, few = (600, 6) if FULL else (36, 1)
+    some, few = (600, 6) if FULL else (18, 1)
     drawn = [*chance.sample(small, min(len(small), some)), *chance.sample(large, min(len(large), few))]
     chance.shuffle(drawn)
     return drawn
