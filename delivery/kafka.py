@@ -19,6 +19,13 @@ _HEARTBEAT_MS = 1_000
 """A member hears with its heartbeat that another came or went: for so long, at most, a hand-over waits for it."""
 _FLUSH_SECONDS = 3
 
+_FETCH_WAIT_MS = 50
+"""How long brokers keep a fetch that finds nothing. While records of one partition are worked on, the client fetches from
+the others of that broker, and asks for more of this one only after that: by default half a second in which nobody works."""
+
+_PARTITION_BYTES = 4_000_000
+"""Of one partition in one fetch, so that a long queue of one item seldom has to wait for the next."""
+
 LARGEST_REQUEST = 1_000_000
 """Bytes of one record, and of one batch, that we send; brokers take 1 MiB unless told otherwise."""
 
@@ -67,6 +74,8 @@ async def open_consumer(
         heartbeat_interval_ms=_HEARTBEAT_MS,
         max_poll_interval_ms=_MAX_POLL_MS,
         rebalance_timeout_ms=_REBALANCE_MS,
+        fetch_max_wait_ms=_FETCH_WAIT_MS,
+        max_partition_fetch_bytes=_PARTITION_BYTES,
         **_connection(settings, client),
     )
     consumer.subscribe(list(topics), listener=listener)
