@@ -20,8 +20,11 @@ _HEARTBEAT_MS = 1_000
 _FLUSH_SECONDS = 3
 
 _FETCH_WAIT_MS = 50
-"""How long brokers keep a fetch that finds nothing. While records of one partition are worked on, the client fetches from
-the others of that broker, and asks for more of this one only after that: by default half a second in which nobody works."""
+"""How long brokers keep a fetch that finds nothing.
+
+While records of one partition are worked on, the client fetches from the broker's others, and asks for more of this one
+only after that: with the default, half a second in which nobody works.
+"""
 
 _PARTITION_BYTES = 4_000_000
 """Of one partition in one fetch, so that a long queue of one item seldom has to wait for the next."""
