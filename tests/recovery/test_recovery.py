@@ -116,7 +116,7 @@ async def test_a_ledger_from_an_old_backup_takes_up_from_its_own_topic_what_it_h
     await buy(traded, purchase(traded, "K-201", "R-4", "80"))
     await leaves(traded, await promised(traded, wanted(traded, CANISTER, "SO-RB3/10", "60")))
     held = await traded.people.hold(traded.people.batches[CANISTER, "R-4"], "the label is smeared")
-    await traded.world.post("inventory", f"/holds/{held['hold_id']}/lift", {"reason": "it can be read"}, by="quinn")
+    await traded.world.post("inventory", f"/holds/{held['hold_id']}/lift", {"reason": "it can be read"}, by="qiang")
     stock = {"R-1": 10, "R-2": 50, "R-3": 25, "R-4": 80}
     await all_have(traded, CANISTER, stock)
     await system["inventory"].stop()
@@ -161,7 +161,7 @@ async def _try_to_hold(scene: Scene) -> tuple[int, dict[str, str]]:
     response = await client.post(
         "/holds",
         json={"batch_id": scene.people.batches[CANISTER, "R-1"], "kind": "manual", "reason": "does it write?"},
-        headers={"Authorization": f"Bearer {scene.world._tokens['quinn']}", "Idempotency-Key": "one try"},
+        headers={"Authorization": f"Bearer {scene.world._tokens['qiang']}", "Idempotency-Key": "one try"},
     )
     return response.status_code, response.json()
 
