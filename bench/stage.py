@@ -335,13 +335,14 @@ class Listener:
                 raise TimeoutError(f"{len(self.heard)} messages came within {seconds} s")
         return time.perf_counter()
 
-    def count(self, kind: str, wanted: int, *, containing: bytes = b"") -> Callable[[], bool]:
-        """Whether so many messages of a type, with a certain text in them, were heard; counted as they come."""
+    def count(self, kind: str, wanted: int, *containing: bytes) -> Callable[[], bool]:
+        """Whether so many messages of a type, with certain texts in each, were heard; counted as they come."""
         seen = position = 0
 
         def done() -> bool:
             nonlocal seen, position
-            seen += sum(1 for found in self.heard[position:] if found.kind == kind and containing in found.body)
+            fresh = (found.body for found in self.heard[position:] if found.kind == kind)
+            seen += sum(1 for body in fresh if all(text in body for text in containing))
             position = len(self.heard)
             return seen >= wanted
 

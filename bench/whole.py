@@ -77,7 +77,7 @@ async def _end_to_end(stage: Stage, run: Run) -> list[Figure]:
     requests = [_receipt(names, expectations, n, "e") for n in range(receipts)]
     moved, posted = StockMoved.event_type, CostPosted.event_type
     async with stage.listen(STOCK, POSTINGS) as heard:
-        reading = asyncio.create_task(heard.until(heard.count(posted, receipts, containing=_RECEIPT), seconds=120))
+        reading = asyncio.create_task(heard.until(heard.count(posted, receipts, _RECEIPT, b'"e-'), seconds=120))
         result = await stage.call("receiving", requests, user="olivia", clients=64, rate=_RATE)
         await reading
         came = {moved: _by_batch(heard.heard, moved), posted: _by_batch(heard.heard, posted)}
