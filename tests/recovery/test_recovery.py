@@ -2,6 +2,7 @@
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 import pytest_asyncio
 
@@ -34,10 +35,10 @@ async def traded(scene: Scene) -> Scene:
     return scene
 
 
-async def agreed(scene: Scene, batch_no: str = "R-1") -> dict[str, Decimal]:
+async def agreed(scene: Scene, batch_no: str = "R-1") -> dict[str, Any]:
     """Wait until all services have the same of the item, `batch_no` among it, and the ERP its worth; what that is."""
 
-    async def same() -> dict[str, Decimal] | None:
+    async def same() -> dict[str, Any] | None:
         found = await books(scene, CANISTER)
         one = found["inventory"]
         return one if batch_no in one and all(each == one for each in found.values()) else None
