@@ -159,7 +159,7 @@ async def test_a_ledger_from_an_old_backup_takes_up_from_its_own_topic_what_it_h
     assert after == before
     # It goes on with the next numbers, and everybody follows.
     await buy(traded, purchase(traded, "K-201", "R-5", "5"))
-    await all_have(traded, CANISTER, {**stock, "R-5": Decimal(5)})
+    await all_have(traded, CANISTER, {**stock, "R-5": 5})
     assert (await operator.run("inventory", "rebuild")).code == 0
     checked = await traded.world.post("inventory", "/checks", by="aiko")
     assert checked["holds"], checked
