@@ -176,6 +176,7 @@ class Runtime:
             metrics=self.metrics,
             pulses=self.pulses,
             committed=self.relay.wake,
+            people_wait=lambda: self.gathering.is_called(),
         )
         self.gathering = Gathering(
             self.pool,

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ _log = structlog.get_logger("delivery.commands")
 
 _GROUP = 64
 _TRIES = 5
+_LATELY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,15 @@ class Gathering:
                 self._handlers[command] = handler
         self._waiting: dict[CommandHandler, list[_Call]] = {}
         self._running: dict[CommandHandler, asyncio.Task[None]] = {}
+        self._called_at = float("-inf")
+
+    def is_called(self) -> bool:
+        """Whether somebody waits for an answer, or did a moment ago."""
+        return time.monotonic() - self._called_at < _LATELY_SECONDS
 
     async def do(self, call: _Call) -> _Given:
         """Queue a call and wait for its answer."""
+        self._called_at = time.monotonic()
         handler = self._handlers.get(type(call.command))
         if handler is None:
             raise LookupError(f"nobody does {type(call.command).__name__}")

@@ -29,6 +29,8 @@ _MISSING_SECONDS = 2.0
 """After so long without an answer, a step that needs the brokers is given up and the consumer begins again."""
 _PULSE_SECONDS = 200.0
 _ASK_SECONDS = 2.0
+_RECORDS_BESIDE_PEOPLE = 50
+"""Of a chunk, while people wait for answers of this service."""
 _HAND_OVER_SECONDS = 20.0
 
 
@@ -66,6 +68,7 @@ class Consumer:
         metrics: Metrics,
         pulses: Pulses,
         committed: Callable[[], None],
+        people_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._chunks = chunks
@@ -75,6 +78,7 @@ class Consumer:
         self._metrics = metrics
         self._pulses = pulses
         self._committed = committed
+        self._people_wait = people_wait
         self._busy = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._lag_at = 0.0
@@ -214,7 +218,7 @@ class Consumer:
         if not self._one_by_one:
             try:
                 polled: dict[TopicPartition, list[Any]] = await consumer.getmany(
-                    timeout_ms=_POLL_MS, max_records=self._settings.chunk_records
+                    timeout_ms=_POLL_MS, max_records=self.most_records()
                 )
             except UnicodeDecodeError:
                 # The client lost what it had read before that record, so this consumer cannot go on.
@@ -232,6 +236,11 @@ class Consumer:
                 return polled
         await self._pause(_POLL_MS / 1000)
         return {}
+
+    def most_records(self) -> int:
+        """A chunk holds the keys it is about, and the event loop while it decides: a person is not to wait for both."""
+        most = self._settings.chunk_records
+        return min(most, _RECORDS_BESIDE_PEOPLE) if self._people_wait() else most
 
     async def _park_unreadable(
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, error: UnicodeDecodeError

@@ -225,3 +225,15 @@ async def test_one_trace_runs_from_an_http_call_through_three_services_to_the_la
     for parent, child in itertools.pairwise(chain):
         assert spans[child].parent.span_id == spans[parent].context.span_id, f"{child} is not caused by {parent}"
     assert spans["hear second.Told"].end_time > spans["POST /rings"].start_time
+
+
+async def test_chunks_are_small_while_people_wait_for_answers_and_whole_again_afterwards(here: Here) -> None:
+    consumer = here.runtime.consumer
+    assert consumer.most_records() == 500
+    assert (await here.post("/rings", {"name": "a", "n": 1})).status_code == 201
+    assert consumer.most_records() == 50
+
+    async def whole_again() -> bool:
+        return consumer.most_records() == 500
+
+    await until(whole_again, seconds=5)
