@@ -3,7 +3,7 @@
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -19,11 +19,12 @@ from delivery import Connection, columns
 from services.receiving.announcing import read_back
 from services.receiving.domain.batches import Batch, Facts
 from services.receiving.domain.expected import Expected, ExpectedStatus
+from services.receiving.domain.inspection import Record
 from services.receiving.domain.items import Alias, Item, plain
 from services.receiving.domain.lines import Partner
 from services.receiving.domain.numbering import NumberPattern, SeriesExhausted
 from services.receiving.domain.sites import Site, Sites
-from services.receiving.rows import Arrival, Changes
+from services.receiving.rows import Arrival, Changes, ReceiptRow, SettlementRow
 
 _arrival = TypeAdapter(Arrival)
 
@@ -522,7 +523,7 @@ class ReceivingStore:
             SELECT *, $8::timestamptz
             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
             """,
-            (tuple(asdict(row).values()) for row in changes.receipts),
+            (_values(row) for row in changes.receipts),
             now,
         )
 
@@ -536,10 +537,7 @@ class ReceivingStore:
             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::date[],
                         $9::date[], $10::text[], $11::text[], $12::date[], $13::date[])
             """,
-            (
-                (batch.batch_id, batch.item_id, scope, *asdict(batch.facts).values())
-                for batch, scope in changes.registered
-            ),
+            ((batch.batch_id, batch.item_id, scope, *_values(batch.facts)) for batch, scope in changes.registered),
             now,
         )
         # One batch may be corrected twice in a transaction: the last word counts.
@@ -558,7 +556,7 @@ class ReceivingStore:
                          expires_on, expiry_precision, expiry_source, best_before, received_on)
             WHERE batch.batch_id = new.batch_id
             """,
-            ((batch.batch_id, *asdict(batch.facts).values()) for batch in last.values()),
+            ((batch.batch_id, *_values(batch.facts)) for batch in last.values()),
         )
 
     async def _save_lines(self, changes: Changes) -> None:
@@ -592,7 +590,7 @@ class ReceivingStore:
                                  $14::uuid[], $15::text[], $16::timestamptz[])
             """,
             (
-                (receipt_id, line_no, batch.batch_id, batch.item_id, *asdict(arrival).values())
+                (receipt_id, line_no, batch.batch_id, batch.item_id, *_values(arrival))
                 for receipt_id, line_no, batch, arrival in changes.received
             ),
         )
@@ -662,7 +660,7 @@ class ReceivingStore:
                  AS new (conflict_id, decision, reason, settled_by, received_as)
             WHERE conflict.conflict_id = new.conflict_id
             """,
-            (tuple(asdict(row).values()) for row in changes.settlements),
+            (_values(row) for row in changes.settlements),
             now,
         )
 
@@ -675,7 +673,7 @@ class ReceivingStore:
                                  $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
                                  $13::timestamptz[], $14::text[])
             """,
-            ((*asdict(record).values(), record_hash) for record, record_hash in changes.inspections),
+            ((*_values(record), record_hash) for record, record_hash in changes.inspections),
         )
         await self._put(
             """
@@ -718,6 +716,11 @@ class ReceivingStore:
             changes.issued,
             now,
         )
+
+
+def _values(row: ReceiptRow | Facts | Arrival | SettlementRow | Record) -> tuple[Any, ...]:
+    """The fields of a row in their order, as they are: `asdict` would copy each of them."""
+    return tuple(getattr(row, field.name) for field in fields(row))
 
 
 def arrival_as_json(arrival: Arrival) -> dict[str, Any]:
