@@ -3,8 +3,7 @@
 import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.trace import Span
 
@@ -24,8 +23,7 @@ LARGEST_KEY = 2_000
 """Bytes of a key's text: with its topic it is part of an index entry, which holds some 2700."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a record stands; unique for ever."""
 
     topic: str
@@ -36,8 +34,7 @@ class Position:
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A record as Kafka gave it, before anybody understood it. `topic` is without the prefix."""
 
     position: Position
@@ -70,8 +67,7 @@ class Arrival:
         return text
 
 
-@dataclass(frozen=True, slots=True)
-class Understood:
+class Understood(NamedTuple):
     """An arrival that a handler here is meant for."""
 
     arrival: Arrival
@@ -80,8 +76,7 @@ class Understood:
     handler: EventHandler
 
 
-@dataclass(frozen=True, slots=True)
-class Misunderstood:
+class Misunderstood(NamedTuple):
     """An arrival that can never be handled as it is."""
 
     arrival: Arrival
@@ -372,10 +367,8 @@ class Chunks:
                     announcements = await handler(work, [message for message, _ in given])
                 said = causes_of(announcements, given)
                 await self._speaker.say(work, said)
-                for each in wave:
-                    self._metrics.heard.labels(each.envelope.type).inc()
-                for event, _ in said:
-                    self._metrics.said.labels(event.event_type).inc()
+                self._metrics.count(self._metrics.heard, (each.envelope.type for each in wave))
+                self._metrics.count(self._metrics.said, (event.event_type for event, _ in said))
         except BaseException as error:
             for span in spans:
                 end_failed(span, error)
@@ -497,15 +490,4 @@ def _storable(text: str | None) -> str | None:
 
 def with_traceparent(envelope: Envelope, traceparent: str | None) -> Envelope:
     """The same envelope inside another span."""
-    return Envelope(
-        envelope.event_id,
-        envelope.type,
-        envelope.source,
-        envelope.time,
-        envelope.key,
-        envelope.correlation_id,
-        envelope.causation_id,
-        envelope.actor,
-        traceparent,
-        envelope.person,
-    )
+    return envelope._replace(traceparent=traceparent)

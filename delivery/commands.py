@@ -225,8 +225,7 @@ class Gathering:
                             for call, answer in zip(todo, answers, strict=True)
                         ],
                     )
-                    for event, _ in said:
-                        self._metrics.said.labels(event.event_type).inc()
+                    self._metrics.count(self._metrics.said, (event.event_type for event, _ in said))
                     for call, answer in zip(todo, answers, strict=True):
                         given[call.caller, call.idempotency_key] = (
                             call.fingerprint,

@@ -10,7 +10,7 @@ Killed at any moment, nothing was changed but copies, and the next run goes on w
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -267,7 +267,7 @@ class Rebuilding:
             if row is not None and row["status"] != "replayed":
                 continue
             edited = row["edited_body"] if row is not None else None
-            found = ears.understand(arrival if edited is None else replace(arrival, body=edited))
+            found = ears.understand(arrival if edited is None else arrival._replace(body=edited))
             if isinstance(found, Understood):
                 heard.append(found)
         await db.execute(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -9,8 +10,10 @@ from typing import Any
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from delivery.database import columns
 from delivery.envelope import Envelope
@@ -125,9 +128,13 @@ class Relay:
             while not await connection.fetchval(RELAY_LOCK):
                 self.problem = None
                 self._beat()
-                await self._pause(_TAKE_OVER_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), _TAKE_OVER_SECONDS)
                 if self._stopping.is_set():
                     return
+                if self._woken.is_set():
+                    self._woken.clear()
+                    await connection.execute(f"NOTIFY {CHANNEL}")
             # Nobody else sends now. What was sent and is not known here must not be followed by anything else.
             await self._memory.compare(connection, alone=True)
             if self._memory.problem is not None:
@@ -188,20 +195,12 @@ class Relay:
         ends the sequence of this one) leaves out its key.
         """
         try:
-            # Known topics make the loop below run without a pause, so that a partition's rows are one batch: it is
-            # taken or refused as a whole, and no row overtakes an earlier one that failed.
-            for topic in {row["topic"] for row in rows}:
-                await producer.partitions_for(self._settings.topic_prefix + topic)
-            waiting = [
-                await producer.send(
-                    self._settings.topic_prefix + row["topic"],
-                    value=row["body"],
-                    key=row["key"].encode(),
-                    headers=self._envelope(row).headers(),
-                )
-                for row in rows
-            ]
-            return self._reached(await self._confirmed(waiting))
+            ends: dict[TopicPartition, int] = {}
+            waiting = rows
+            while waiting:
+                waiting = await self._send_batches(producer, waiting, ends)
+            prefix = self._settings.topic_prefix
+            return [(to.topic.removeprefix(prefix), to.partition, end) for to, end in sorted(ends.items())]
         except KafkaError as error:
             if not is_slow_down(error):
                 if len(rows) == 1:
@@ -210,13 +209,34 @@ class Relay:
                 self._one_by_one = True
             raise
 
-    def _reached(self, confirmed: Sequence[Any]) -> list[tuple[str, int, int]]:
-        """Topic, partition and next offset behind what the brokers confirmed."""
-        ends: dict[tuple[str, int], int] = {}
-        for each in confirmed:
-            where = (each.topic.removeprefix(self._settings.topic_prefix), each.partition)
-            ends[where] = max(each.offset + 1, ends.get(where, 0))
-        return [(*where, end) for where, end in sorted(ends.items())]
+    async def _send_batches(
+        self, producer: AIOKafkaProducer, rows: Sequence[Any], ends: dict[TopicPartition, int]
+    ) -> list[Any]:
+        """One batch a partition, taken or refused as a whole; returns the rows that did not fit, in order.
+
+        `ends` is told the next offset behind what the brokers have.
+        """
+        prefix = self._settings.topic_prefix
+        partitions = {
+            topic: len(await producer.partitions_for(prefix + topic)) for topic in {row["topic"] for row in rows}
+        }
+        batches: dict[TopicPartition, BatchBuilder] = {}
+        later: list[Any] = []
+        for row in rows:
+            key = row["key"].encode()
+            to = TopicPartition(prefix + row["topic"], _hash(key) % partitions[row["topic"]])
+            batch = batches.get(to)
+            if batch is None:
+                batch = batches[to] = producer.create_batch()
+            if not batch.append(timestamp=None, key=key, value=row["body"], headers=self._envelope(row).headers()):
+                later.append(row)
+        sizes = [batch.record_count() for batch in batches.values()]
+        confirmed = await self._confirmed(
+            [await producer.send_batch(batch, to.topic, partition=to.partition) for to, batch in batches.items()]
+        )
+        for to, size, first in zip(batches, sizes, confirmed, strict=True):
+            ends[to] = max(first.offset + size, ends.get(to, 0))
+        return later
 
     async def _confirmed(self, sent: Sequence["asyncio.Future[Any]"]) -> list[Any]:
         """Wait for the brokers, however long they are away: that is no reason to restart. Raises the first failure."""
@@ -247,6 +267,12 @@ class Relay:
             actor=row["actor"],
             traceparent=row["traceparent"],
         )
+
+
+@functools.lru_cache(maxsize=100_000)
+def _hash(key: bytes) -> int:
+    """As every Kafka client does it, so that whoever says something under a key finds the same partition."""
+    return int(murmur2(key)) & 0x7FFFFFFF
 
 
 def _windows(rows: Sequence[Any]) -> Iterator[list[Any]]:

@@ -6,6 +6,7 @@ layer or of the service by one that is wrong; nothing of either knows of this.
 
 import asyncio
 import contextlib
+import datetime as dt
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -118,8 +119,8 @@ def key_mix_up() -> None:
     number = count(1)
     before: list[object] = []
 
-    def mixed(self: Speaker, event: Any, cause: Any) -> tuple[object, ...]:
-        row = row_of(self, event, cause)
+    def mixed(self: Speaker, event: Any, cause: Any, now: dt.datetime) -> tuple[object, ...]:
+        row = row_of(self, event, cause, now)
         key = before[0] if before and next(number) % 5 == 0 else row[1]
         before[:] = [row[1]]
         return (row[0], key, *row[2:])

@@ -290,7 +290,7 @@ class _Tellers:
             )
             # What is promised there now is what would be exchanged, so it counts as free.
             offer = stock._replace(quantity=max(stock.quantity, quantity))
-            made = plan(replace(wanted, quantity=quantity), [offer], POLICIES[POLICY], ORDERS[wanted.strategy])
+            made = plan(wanted._replace(quantity=quantity), [offer], POLICIES[POLICY], ORDERS[wanted.strategy])
             if made.missing:
                 return RefusedScan(
                     ScanVerdict.WRONG_BATCH,

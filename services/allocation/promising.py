@@ -2,8 +2,8 @@
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from contracts.allocation import DemandAllocated, DemandShort, PassedOverCode
@@ -25,8 +25,7 @@ MOST_SAID = 50
 _WAITING_PAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one demand has now, and how that was decided. `demand` is as it was before, `plan` says what is missing."""
 
     plan_id: UUID

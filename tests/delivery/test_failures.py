@@ -495,12 +495,12 @@ async def test_what_the_last_chunk_announced_is_sent_before_the_end(
     assert await place.announced() == {"a": [1]}
 
 
-async def test_an_announcement_whose_origin_is_too_long_for_a_record_parks_its_cause(place: Playground) -> None:
+async def test_a_message_whose_origin_is_too_long_to_be_carried_on_is_parked(place: Playground) -> None:
     async with place.here():
         await place.send_raw(b"a", b'{"name": "a", "n": 1}', _headers(ce_actor="x" * 900_000))
         await place.ring(("b", 1))
         await place.counted(1)
-        await until(lambda: _parked_is(place, [("a", "bug", "parked")]))
+        await until(lambda: _parked_is(place, [("a", "malformed", "parked")]))
     assert "at most" in await place.sql.fetchval("SELECT error FROM delivery.parked")
 
 

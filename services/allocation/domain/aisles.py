@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from heapq import merge
 from itertools import groupby
+from typing import NamedTuple
 from uuid import UUID
 
 from contracts.values import Strategy
@@ -73,8 +74,7 @@ class Aisle:
         self.rows *= _MORE
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class Asking(NamedTuple):
     """A demand's wish and the shelf it is made to."""
 
     demand_id: UUID

@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -11,8 +10,7 @@ from contracts.values import Strategy
 from services.allocation.domain.stock import Stock
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a demand still wants, in the base unit, and what it asks of a batch.
 
     `alive_on` is the day on which life is measured. `min_days` and `min_percent` are the stricter of the customer's
@@ -57,8 +55,7 @@ Order = Callable[[Stock], Any]
 """A sort key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """The answer to one demand. `taken` never exceeds what was wanted.
 
     Every candidate that was considered is in `taken` or in `passed_over` (in both when it was taken in part).

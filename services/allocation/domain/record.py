@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from contracts.values import Strategy
+from contracts.values import Strategy, plain
 from services.allocation.domain.orders import ORDERS
 from services.allocation.domain.planning import Plan, Wanted, plan
 from services.allocation.domain.rules import POLICIES
@@ -21,7 +21,7 @@ def inputs_of(wanted: Wanted, considered: tuple[Stock, ...]) -> Document:
     return {
         "wanted": {
             "site_id": wanted.site_id,
-            "quantity": f"{wanted.quantity:f}",
+            "quantity": plain(wanted.quantity),
             "alive_on": wanted.alive_on.isoformat(),
             "strategy": str(wanted.strategy),
             "batch_no": wanted.batch_no,
@@ -37,12 +37,12 @@ def outcome_of(made: Plan) -> Document:
     """What a plan decided. Candidates are named by their place in the inputs, first 0."""
     place = {stock.spot: at for at, stock in enumerate(made.considered)}
     return {
-        "taken": [[place[share.stock.spot], f"{share.quantity:f}"] for share in made.taken],
+        "taken": [[place[share.stock.spot], plain(share.quantity)] for share in made.taken],
         "passed_over": [
-            [place[passed.stock.spot], f"{passed.quantity:f}", str(passed.code), passed.text]
+            [place[passed.stock.spot], plain(passed.quantity), str(passed.code), passed.text]
             for passed in made.passed_over
         ],
-        "missing": f"{made.missing:f}",
+        "missing": plain(made.missing),
     }
 
 
@@ -72,7 +72,7 @@ def _candidate(stock: Stock) -> Document:
         "location_id": spot.location_id,
         "quality": spot.quality,
         "purpose": stock.purpose,
-        "free": f"{stock.quantity:f}",
+        "free": plain(stock.quantity),
         "received_on": stock.received_on.isoformat(),
         "expires_on": stock.expires_on and stock.expires_on.isoformat(),
         "manufactured_on": stock.manufactured_on and stock.manufactured_on.isoformat(),
@@ -80,7 +80,7 @@ def _candidate(stock: Stock) -> Document:
     if stock.held_for:
         candidate["held_for"] = stock.held_for
     if stock.promised:
-        candidate["promised"] = f"{stock.promised:f}"
+        candidate["promised"] = plain(stock.promised)
     return candidate
 
 

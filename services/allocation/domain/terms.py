@@ -2,16 +2,15 @@
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from contracts.values import Strategy
 from services.allocation.domain.planning import Wanted
 
 
-@dataclass(frozen=True, slots=True)
-class LifeRule:
+class LifeRule(NamedTuple):
     """What a customer wants left on the day of need. Without `item_id` it is meant for every item."""
 
     item_id: str | None
@@ -19,8 +18,7 @@ class LifeRule:
     min_percent: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """One line that somebody wants out. `quantity` and `missing` are in the item's base unit `unit`.
 
     `missing` is what no promise covers and nothing was shipped for.

@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from asyncpg import Record
@@ -33,8 +33,7 @@ class ItemTerms:
     base_unit: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """A share that a demand has already, as it is said again."""
 
     reservation_id: UUID
@@ -45,8 +44,7 @@ class Kept:
     expires_on: dt.date | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewReservation:
+class NewReservation(NamedTuple):
     """A promise to write."""
 
     reservation_id: UUID
@@ -56,8 +54,7 @@ class NewReservation:
     quantity: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class NewPlan:
+class NewPlan(NamedTuple):
     """A decision to keep."""
 
     plan_id: UUID
