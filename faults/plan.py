@@ -6,7 +6,7 @@ services answer, and when, is not in it: how far each actor comes is up to the m
 
 import random
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
@@ -292,6 +292,18 @@ BEYOND_SESSION = 8.0
 """Seconds: a consumer that was silent for so long has lost its partitions (SESSION_TIMEOUT_MS is 6,000 in a run)."""
 
 
+_PERIOD = 30.0
+"""Seconds of a storm of kills and the calm behind it."""
+
+
+def _stormy(at: float) -> float:
+    """Three of four kills fall into the first third of each half minute: in the calm behind them work gets done."""
+    begins, within = divmod(at, _PERIOD)
+    part = within / _PERIOD
+    warped = part / 0.75 * 0.35 if part < 0.75 else 0.35 + (part - 0.75) / 0.25 * 0.65
+    return (begins + warped) * _PERIOD
+
+
 def faults(seed: int, seconds: float, toll: Toll) -> list[Fault]:
     """The faults of a run in the order of their time. The last seconds are left to those that take long."""
     dice = rng_of(seed, "faults")
@@ -314,6 +326,7 @@ def faults(seed: int, seconds: float, toll: Toll) -> list[Fault]:
         )
 
     add("kill", toll.kills, short, (0.0, 0.8), service=True)
+    found = [replace(kill, at=_stormy(kill.at)) for kill in found]
     add("freeze", toll.freezes, long, (BEYOND_SESSION, BEYOND_SESSION + 2), service=True)
     # Behind every second frozen one stands another, who takes its partitions over; then the first one wakes.
     found.extend(
