@@ -37,7 +37,8 @@ def start() -> int:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def played_apart(servers: Servers) -> AsyncIterator[Scene]:
     """The scene after the whole story, for these tests alone: they leave it in any state."""
-    async with all_services(servers) as system, stage(system) as scene:
+    # The journeys may run before or after on the same servers, and theirs nobody may change.
+    async with all_services(servers.apart("hostile")) as system, stage(system) as scene:
         await play(scene)
         yield scene
 
