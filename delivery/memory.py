@@ -8,7 +8,7 @@ a person has decided what becomes of it (`restore`).
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import structlog
@@ -16,16 +16,17 @@ from aiokafka.errors import KafkaError
 
 from delivery.chunks import Arrival
 from delivery.database import Pool, columns
+from delivery.failures import SlowDown
 from delivery.handling import TopicLike
-from delivery.rereading import Marks, past_of
+from delivery.rereading import Marks, Past, past_of
 from delivery.settings import Settings
 from delivery.telemetry import Metrics
 
 _log = structlog.get_logger("delivery.memory")
 
 _AT_ONCE = 1_000
-_COPIES_AT_MOST = 10_000
-"""Events sent twice that are looked for one by one; more are no accident of a relay."""
+_STRANGE_AT_ONCE = 10_000
+"""Events that may be copies, for which the whole topic is read once."""
 _AGAIN_SECONDS = 2.0
 _BLOCKED = "writes wait"
 
@@ -52,6 +53,7 @@ async def unknown_of(db: Any, arrivals: Sequence[Arrival], source: str) -> list[
                           WHERE known.topic = said.topic AND known.partition = said.partition
                             AND said."offset" < known.next)
           AND NOT EXISTS (SELECT FROM delivery.outbox WHERE outbox.event_id::text = said.event_id)
+          AND NOT EXISTS (SELECT FROM delivery.said_unmarked WHERE said_unmarked.event_id::text = said.event_id)
         ORDER BY n
         """,
         *columns(
@@ -71,6 +73,24 @@ async def unknown_of(db: Any, arrivals: Sequence[Arrival], source: str) -> list[
     return [ours[row["n"]] for row in rows]
 
 
+async def copies_among(
+    db: Any, own: Past, event_ids: Collection[str], *, beat: Callable[[], None] = lambda: None
+) -> set[str]:
+    """Those of `event_ids` that also stand where the database knows what it said: sent once more, and nothing new.
+
+    A relay that was frozen in mid-send and is believed dead may do so when it wakes, after its successor has sent and
+    forgotten the same; a mirror may too. Reads all of the topics up to there: only for events that are in doubt.
+    """
+    if not event_ids:
+        return set()
+    until = {where: min(end, own.ends.get(where, 0)) for where, end in (await said_up_to(db)).items()}
+    copies: set[str] = set()
+    async for arrivals in own.between({}, until, at_once=_AT_ONCE):
+        beat()
+        copies.update(event_id for each in arrivals if (event_id := each.headers.get("ce_id", "")) in event_ids)
+    return copies
+
+
 class Memory:
     """Whether the database knows what its service said; while it does not, `problem` says so and nothing is written."""
 
@@ -82,6 +102,7 @@ class Memory:
         self._metrics = metrics
         self._compared = asyncio.Event()
         self._compared.set()
+        self._stranger: Arrival | None = None
         self.problem: str | None = None
 
     def doubt(self) -> None:
@@ -95,39 +116,54 @@ class Memory:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._compared.wait(), within)
 
-    async def compare(self, db: "Pool | Any", *, alone: bool = False) -> None:
+    async def compare(self, db: "Pool | Any", *, alone: bool = False, beat: Callable[[], None] = lambda: None) -> None:
         """Compare, and set `problem`. `alone`: the caller holds the relay's lock, so nobody else sends meanwhile.
 
-        Raises what the brokers or the database raise while they are away; `problem` then stays what it was.
+        Raises what the brokers or the database raise while they are away, and `SlowDown` while the brokers do not show
+        an own topic; `problem` then stays what it was. `beat` is called now and then: a long topic takes minutes.
         """
         if not self._topics:
             return None
+        if self._stranger is not None and await unknown_of(db, [self._stranger], self._source):
+            # Nobody has decided yet: the topics need not be read again to know that.
+            return self._found(self._stranger)
         names = [topic.name for topic in self._topics]
         async with past_of(self._settings, names, client=f"{self._service}-memory") as own:
             known = await said_up_to(db)
-            if not known and await db.fetchval("SELECT pg_sequence_last_value('delivery.outbox_id_seq') IS NOT NULL"):
-                # It has spoken, before versions that keep marks: what it said until now is taken as known.
-                if alone:
-                    await move_said_up_to(db, own.ends)
-                return self._found(None)
+            if await db.fetchval("SELECT pg_sequence_last_value('delivery.outbox_id_seq') IS NOT NULL"):
+                _require_shown(names, own)
+                if not known:
+                    # It has spoken, before versions that keep marks: what it said until now is taken as known.
+                    if alone:
+                        await know_all(db, own.ends)
+                    return self._found(None)
+            stranger = await self._first_stranger(db, own, known, beat)
+            if alone and stranger is None:
+                await know_all(db, own.ends)
+        return self._found(stranger)
+
+    async def _first_stranger(self, db: Any, own: Past, known: Marks, beat: Callable[[], None]) -> Arrival | None:
+        """An event behind `known` that this database never said, if there is one."""
+        reached = dict(known)
+        while True:
             strange: dict[str, Arrival] = {}
-            async for arrivals in own.between(known, own.ends, at_once=_AT_ONCE):
+            async for arrivals in own.between(reached, own.ends, at_once=_AT_ONCE):
+                beat()
                 for each in await unknown_of(db, arrivals, self._source):
                     strange.setdefault(each.headers.get("ce_id", ""), each)
-                if len(strange) > _COPIES_AT_MOST:
+                for position in (arrival.position for arrival in arrivals):
+                    reached[position.topic, position.partition] = position.offset + 1
+                if len(strange) >= _STRANGE_AT_ONCE:
                     break
-            if strange:
-                # A relay that was frozen in mid-send and is believed dead may send once more what its successor has
-                # sent and forgotten; a mirror may too. Such a copy stands where the database knows what it said. This
-                # reads the whole topic, so only where there is doubt.
-                async for arrivals in own.between({}, await said_up_to(db), at_once=_AT_ONCE):
-                    for each in arrivals:
-                        strange.pop(each.headers.get("ce_id", ""), None)
-                if alone and not strange:
-                    await move_said_up_to(db, own.ends)
-        return self._found(next(iter(strange.values()), None))
+            copies = await copies_among(db, own, strange.keys(), beat=beat)
+            for event_id, each in strange.items():
+                if event_id not in copies:
+                    return each
+            if not strange:
+                return None
 
     def _found(self, first: Arrival | None) -> None:
+        self._stranger = first
         self._metrics.database_older.set(0 if first is None else 1)
         if first is None:
             if self.problem is not None and "not remember" in self.problem:
@@ -155,6 +191,10 @@ class Memory:
                 try:
                     await self.compare(pool)
                     delay = _AGAIN_SECONDS
+                except SlowDown as waits:
+                    delay = min(delay * 2, _AGAIN_SECONDS)
+                    if not self._compared.is_set():
+                        self.problem = f"{waits}: {_BLOCKED}"
                 except (KafkaError, OSError, TimeoutError) as error:
                     delay = min(delay * 2, _AGAIN_SECONDS)
                     if not self._compared.is_set():
@@ -169,13 +209,28 @@ class Memory:
                 await asyncio.wait_for(stopping.wait(), delay if self.problem else 1.0)
 
 
-async def move_said_up_to(db: Any, ends: Marks) -> None:
-    """What stands before these offsets on own topics is known here."""
+def _require_shown(names: Sequence[str], own: Past) -> None:
+    """A broker that is starting may not know of all topics yet: what it does not show is not gone."""
+    shown = {topic for topic, _ in own.ends}
+    if missing := [name for name in names if name not in shown]:
+        raise SlowDown(f"the brokers do not show {missing}, on which this service has spoken")
+
+
+async def know_all(db: Any, ends: Marks) -> None:
+    """What stands before these ends of all own topics is known here; the caller holds the relay's lock."""
     await db.execute(
-        """
-        INSERT INTO delivery.said_up_to (topic, partition, next)
-        SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[]) AS mark (topic, partition, next) ORDER BY 1, 2
-        ON CONFLICT (topic, partition) DO UPDATE SET next = greatest(said_up_to.next, excluded.next)
-        """,
+        f"WITH marked AS ({_MARK}) DELETE FROM delivery.said_unmarked",
         *columns(((topic, partition, end) for (topic, partition), end in ends.items()), 3),
     )
+
+
+async def move_said_up_to(db: Any, ends: Marks) -> None:
+    """What stands before these offsets on own topics is known here."""
+    await db.execute(_MARK, *columns(((topic, partition, end) for (topic, partition), end in ends.items()), 3))
+
+
+_MARK = """
+    INSERT INTO delivery.said_up_to (topic, partition, next)
+    SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[]) AS mark (topic, partition, next) ORDER BY 1, 2
+    ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next WHERE said_up_to.next < excluded.next
+"""

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, RequestTimedOutError
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -118,6 +118,8 @@ class Relay:
             server_settings={
                 "application_name": f"{self._service}-relay",
                 "role": self._role,
+                # What it deletes moves its mark; of anybody else who deletes, the ids are kept.
+                "delivery.keeps_marks": "on",
                 # The lock of a relay whose machine is gone is free after some ten seconds.
                 "tcp_keepalives_idle": "5",
                 "tcp_keepalives_interval": "2",
@@ -136,7 +138,7 @@ class Relay:
                     self._woken.clear()
                     await connection.execute(f"NOTIFY {CHANNEL}")
             # Nobody else sends now. What was sent and is not known here must not be followed by anything else.
-            await self._memory.compare(connection, alone=True)
+            await self._memory.compare(connection, alone=True, beat=self._beat)
             if self._memory.problem is not None:
                 raise SlowDown(self._memory.problem)
             await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
@@ -235,6 +237,9 @@ class Relay:
             [await producer.send_batch(batch, to.topic, partition=to.partition) for to, batch in batches.items()]
         )
         for to, size, first in zip(batches, sizes, confirmed, strict=True):
+            if first.offset < 0:
+                # Sent twice by the client, and the broker has forgotten where the first is: once more, to know a place.
+                raise RequestTimedOutError(f"the brokers have a batch of {to.topic}/{to.partition} and not its offset")
             ends[to] = max(first.offset + size, ends.get(to, 0))
         return later
 

@@ -9,7 +9,7 @@ others know already.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ from delivery.database import Pool, transaction
 from delivery.envelope import new_id
 from delivery.failures import DeliveryError
 from delivery.handling import EventLike, Work
-from delivery.memory import move_said_up_to, said_up_to, unknown_of
+from delivery.memory import copies_among, know_all, move_said_up_to, said_up_to, unknown_of
 from delivery.relay import RELAY_LOCK
 from delivery.rereading import Marks, Past, past_of
 from delivery.settings import Settings
@@ -64,6 +64,8 @@ class Report:
     said: dict[str, Said] = field(default_factory=dict)
     by: Counter[str] = field(default_factory=Counter)
     cannot_know: tuple[str, ...] = ()
+    copies: set[str] = field(default_factory=set)
+    """Ids of events that stand there only because somebody sent them once more: they are known."""
 
     @property
     def missing(self) -> int:
@@ -141,8 +143,8 @@ class Restoring:
                 )
             async for arrivals in past.between(await said_up_to(self._pool), past.ends, at_once=_AT_ONCE):
                 async with transaction(self._pool) as db:
-                    await self._take_up(Work(db, self._clock()), arrivals)
-            await move_said_up_to(self._pool, past.ends)
+                    await self.take_up_chunk(Work(db, self._clock()), arrivals, report.copies)
+            await know_all(self._pool, past.ends)
             return report
 
     @asynccontextmanager
@@ -157,23 +159,33 @@ class Restoring:
             frozenset(event.event_type for handler in self._service.takes_up for event in handler.events),  # type: ignore[attr-defined]
             cannot_know=(*ALWAYS_LOST, *self._service.cannot_know),
         )
-        seen: set[str] = set()
-        async for arrivals in past.between(await said_up_to(self._pool), past.ends, at_once=_AT_ONCE):
+        known = await said_up_to(self._pool)
+        unknown: set[str] = set()
+        async for arrivals in past.between(known, past.ends, at_once=_AT_ONCE):
+            unknown |= {_id_of(each) for each in await unknown_of(self._pool, arrivals, self._source)}
+        report.copies = await copies_among(self._pool, past, unknown)
+        seen = set(report.copies)
+        async for arrivals in past.between(known, past.ends, at_once=_AT_ONCE):
             for arrival in await unknown_of(self._pool, arrivals, self._source):
-                event_id = arrival.headers.get("ce_id", "")
-                if event_id not in seen:
+                if (event_id := _id_of(arrival)) not in seen:
                     seen.add(event_id)
                     report.add(arrival)
         return report
 
-    async def _take_up(self, work: Work, arrivals: Sequence[Arrival]) -> None:
+    async def take_up_chunk(
+        self, work: Work, arrivals: Sequence[Arrival], copies: Collection[str] = frozenset()
+    ) -> None:
+        """Take up what of some records of own topics the database does not know, all but `copies` (ids of events).
+
+        Part of the transaction of `work`, which also moves the marks.
+        """
         await hear_shared(work.db)
         await work.lock(key for arrival in arrivals if (key := arrival.key_text) is not None)
-        unknown = await unknown_of(work.db, arrivals, self._source)
+        unknown = [each for each in await unknown_of(work.db, arrivals, self._source) if _id_of(each) not in copies]
         # What the outbox still holds of these is on its topic already.
         await work.db.execute(
             "DELETE FROM delivery.outbox WHERE event_id::text = ANY($1::text[])",
-            [arrival.headers.get("ce_id", "") for arrival in arrivals],
+            [_id_of(arrival) for arrival in arrivals],
         )
         fresh = await self._not_taken_up_before(work, unknown)
         # What is not taken up is not done a second time either: its cause counts as heard, and a person has the list.
@@ -233,6 +245,10 @@ class Restoring:
             yield
         finally:
             await connection.close()
+
+
+def _id_of(arrival: Arrival) -> str:
+    return arrival.headers.get("ce_id", "")
 
 
 def inbox_id_of_cause(causation_id: str | None) -> UUID | None:
