@@ -30,7 +30,10 @@ CANNOT_KNOW = (
         "Zones and locations that people described after the backup: those that goods moved through are open again "
         "with their purpose (set_up false); describe them again."
     ),
-    "Counts that agreed with the books after the backup: they moved nothing.",
+    (
+        "What was counted after the backup: differences are in the ledger again, but the figures are not, nor is any "
+        "count that agreed with the books."
+    ),
     (
         "Consumption that the books lacked (alerts consumption_short after the backup): what was booked of it is "
         "booked again, but the rest is not booked by itself when its goods are heard of late. Adjust by those alerts."
@@ -56,7 +59,8 @@ async def take_up(work: Work, events: Sequence[Event]) -> Sequence[Event]:
     Raises `Faulty` when numbers are missing on the topic, or were given anew before this ran: then nothing is written.
     """
     store = InventoryStore(work.db)
-    moved = [event for event in events if isinstance(event, StockMoved)]
+    numbered = await _not_there(store, [event for event in events if isinstance(event, Numbered)])
+    moved = [event for event in numbered if isinstance(event, StockMoved)]
     alerts = [event for event in events if isinstance(event, StockAlertRaised)]
     bookings = {event.movement_id: booking for event in moved if (booking := _booking(event)) is not None}
     answered = {
@@ -64,14 +68,12 @@ async def take_up(work: Work, events: Sequence[Event]) -> Sequence[Event]:
         for alert in alerts
         if alert.kind in _ANSWERED_AS and alert.reference is not None
     }
-    numbered = [event for event in events if isinstance(event, Numbered)]
     known = await store.known({event.item_id for event in numbered}, {*bookings.values(), *answered})
-    there = (await store.movements([event.movement_id for event in moved])).keys()
     await _open_places(store, moved)
     await store.keep_batches(list({event.batch_id: _batch(event) for event in moved}.values()))
     last = dict(known.sequences)
     booked: set[Booking] = set(known.bookings)
-    for at, together in _transactions([event for event in numbered if _movement_id(event) not in there]):
+    for at, together in _transactions(numbered):
         fresh: dict[Booking, None] = {}
         for event in together:
             expected = last.get(event.item_id, 0) + 1
@@ -166,8 +168,16 @@ def _recorded_at(event: Numbered) -> dt.datetime:
             return event.lifted_at
 
 
-def _movement_id(event: Numbered) -> UUID | None:
-    return event.movement_id if isinstance(event, StockMoved) else None
+async def _not_there(store: InventoryStore, numbered: Sequence[Numbered]) -> list[Numbered]:
+    """Those that the books lack: what they have, under the same id and number, stays as it is."""
+    moved = await store.movements([event.movement_id for event in numbered if isinstance(event, StockMoved)])
+    held = await store.numbers_of_holds([event.hold_id for event in numbered if not isinstance(event, StockMoved)])
+    there = {(movement_id, booked.sequence) for movement_id, booked in moved.items()} | held
+    return [
+        event
+        for event in numbered
+        if (event.movement_id if isinstance(event, StockMoved) else event.hold_id, event.sequence) not in there
+    ]
 
 
 def _booking(event: StockMoved) -> Booking | None:

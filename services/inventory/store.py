@@ -325,6 +325,18 @@ class InventoryStore:
         )
         return {row["hold_id"]: (row["item_id"], row["batch_id"]) for row in rows}
 
+    async def numbers_of_holds(self, hold_ids: Collection[UUID]) -> set[tuple[UUID, int]]:
+        """Each of these holds with the number under which it was placed, and with that under which it was lifted."""
+        rows = await self._db.fetch(
+            """
+            SELECT hold_id, sequence
+            FROM hold CROSS JOIN LATERAL (VALUES (placed_sequence), (lifted_sequence)) AS number (sequence)
+            WHERE hold_id = ANY($1::uuid[]) AND sequence IS NOT NULL
+            """,
+            list(hold_ids),
+        )
+        return {(row["hold_id"], row["sequence"]) for row in rows}
+
     async def movements(self, movement_ids: Collection[UUID]) -> dict[UUID, Booked]:
         """Lines of the ledger by id."""
         rows = await self._db.fetch("SELECT * FROM movement WHERE movement_id = ANY($1::uuid[])", list(movement_ids))
