@@ -164,15 +164,7 @@ async def _floor(store: AllocationStore, movements: Sequence[Leaving], heard: Se
             event.batch_id for event in heard if isinstance(event, HoldPlaced | BatchRecalled | BatchDatesCorrected)
         },
     )
-    fetched = [claim for claim in named.values() if claim.status is not ClaimStatus.PROMISED]
-    own_picks = {(claim.reservation_id, claim.spot) for claim in fetched}
-    own_lines = {(claim.line_id, claim.spot) for claim in fetched if claim.line_id is not None}
-    leaves: dict[Spot, Decimal] = {}
-    for movement in movements:
-        source = movement.source
-        ours = (movement.pick_id, source) in own_picks or (movement.line_id, source) in own_lines
-        if source is not None and not ours:
-            leaves[source] = leaves.get(source, Decimal(0)) + movement.quantity
+    leaves = _met_by(movements, [claim for claim in named.values() if claim.status is not ClaimStatus.PROMISED])
     at_risk = [spot for spot, leaving in leaves.items() if spot in known and leaving > known[spot].free]
     claims = named | (await store.claims(spots=at_risk) if at_risk else {})
     undone = {each.line_id for each in movements if each.undoes and each.line_id is not None}
@@ -182,9 +174,33 @@ async def _floor(store: AllocationStore, movements: Sequence[Leaving], heard: Se
     if elsewhere:
         known |= await store.spots(elsewhere)
     carried = {each.target.batch_id for each in movements if each.target is not None and (each.source or each.line_id)}
+    # Who changes places with a line at the gate is carried too.
+    carried |= {spot.batch_id for spot in at_risk}
     holds = await store.open_holds(carried) if claims and carried else []
     open_holds = {(hold.batch_id, hold.hold_id): open_hold(hold) for hold in holds}
     return Followed(Floor({spot: row.free for spot, row in known.items()}, claims, new_id, open_holds, over), known)
+
+
+def _met_by(movements: Sequence[Leaving], fetched: Sequence[Claim]) -> dict[Spot, Decimal]:
+    """How much of each spot is taken by movements that may meet claims of others.
+
+    A pick or a line whose claim stands where it is booked from meets nobody. Where one takes more than that, all that
+    leaves there may: claims change places.
+    """
+    own: dict[tuple[UUID, Spot], Decimal] = {}
+    for claim in fetched:
+        for cause in (claim.reservation_id, claim.line_id):
+            if cause is not None:
+                own[cause, claim.spot] = own.get((cause, claim.spot), Decimal(0)) + claim.quantity
+    leaving: dict[Spot, Decimal] = {}
+    met: set[Spot] = set()
+    for movement in movements:
+        if movement.source is not None:
+            leaving[movement.source] = leaving.get(movement.source, Decimal(0)) + movement.quantity
+            cause = movement.pick_id or movement.line_id
+            if cause is None or own.get((cause, movement.source), Decimal(0)) < movement.quantity:
+                met.add(movement.source)
+    return {spot: leaving[spot] for spot in met}
 
 
 async def _correct_dates(

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -299,6 +300,33 @@ def test_a_pick_that_was_moved_before_it_was_booked_takes_its_claim_from_where_i
     assert floor.free[there] == 4
     assert floor.free[here] == 0
     assert not floor.revoked
+
+
+def test_two_lines_change_places_when_the_goods_of_one_were_moved_before_the_gate_let_it_go() -> None:
+    stage, aside, line = spot("A", "STAGE"), spot("A", "A-2"), new_id()
+    first = Claim(new_id(), new_id(), stage, Decimal(5), ClaimStatus.DISPATCHING, (2,), line_id=line)
+    other = Claim(new_id(), new_id(), stage, Decimal(5), ClaimStatus.DISPATCHING, (1,), line_id=new_id())
+    floor = Floor({stage: Decimal(0)}, {claim.reservation_id: claim for claim in (first, other)}, new_id)
+    floor.moved(Leaving(stage, aside, "storage", Decimal(5), "transfer"))
+    assert floor.claims[first.reservation_id].spot == aside
+    floor.moved(Leaving(stage, None, None, Decimal(5), "issue", line_id=line))
+    assert floor.claims[first.reservation_id].status is ClaimStatus.SHIPPED
+    assert floor.claims[other.reservation_id] == replace(other, spot=aside)
+    assert not floor.revoked
+    assert not any(floor.free.values())
+
+
+def test_a_promise_on_goods_that_left_as_another_line_is_taken_back_and_what_that_left_behind_is_free() -> None:
+    stage, aside, line = spot("A", "STAGE"), spot("A", "A-2"), new_id()
+    mine = Claim(new_id(), new_id(), aside, Decimal(5), ClaimStatus.DISPATCHING, (1,), line_id=line)
+    promised = Claim(new_id(), new_id(), stage, Decimal(4), ClaimStatus.PROMISED, (2,))
+    claims = {claim.reservation_id: claim for claim in (mine, promised)}
+    floor = Floor({stage: Decimal(2), aside: Decimal(0)}, claims, new_id)
+    floor.moved(Leaving(stage, None, None, Decimal(5), "issue", line_id=line))
+    assert floor.claims[mine.reservation_id].status is ClaimStatus.SHIPPED
+    assert [(each.code, each.claim.quantity) for each in floor.revoked] == [(RevocationCode.MOVED, Decimal(3))]
+    assert floor.free == {stage: Decimal(0), aside: Decimal(5)}
+    assert floor.claims[promised.reservation_id].quantity == 1
 
 
 def test_a_part_of_a_pick_that_is_booked_as_pending_is_stopped_and_the_rest_goes_on() -> None:

@@ -234,21 +234,24 @@ class Floor:
     def _take_own(self, movement: Leaving, source: Spot) -> Decimal:
         """Let our own pick or shipment line take its claim along; returns how much of the movement that was."""
         left = movement.quantity
-        for reservation_id in self._ours(movement):
+        ours = self._ours(movement)
+        for reservation_id in sorted(ours, key=lambda each: self.claims[each].spot != source):
             claim = self.claims[reservation_id]
             if not left or claim.spot.batch_id != source.batch_id:
                 continue
             elsewhere = claim.spot != source
-            # Somebody moved the stock between our pick and its booking: the claim leaves its spot for the one it
-            # was booked from.
-            there = min(left, self.free.get(source, Decimal(0))) if elsewhere else left
+            # Somebody moved the stock between our pick and its booking, or our line and the gate: the claim leaves its
+            # spot for the one it was booked from, and whoever had that stock has ours.
+            there = self._room_at(source, {*ours}, movement) if elsewhere else left
             if not there:
                 continue
-            part = self._part(claim, min(there, claim.quantity))
+            part = self._part(claim, min(left, there, claim.quantity))
             left -= part.quantity
             if elsewhere:
-                self._add(source, -part.quantity)
-                self._add(part.spot, part.quantity)
+                freely = min(part.quantity, self.free.get(source, Decimal(0)))
+                self._add(source, -freely)
+                self._add(part.spot, freely)
+                self._change_places(part, source, part.quantity - freely, {*ours}, movement)
             if movement.undoes:
                 self._put_back(part, movement)
             elif movement.target is not None and not self._is_worse_now(part, movement.target):
@@ -261,6 +264,40 @@ class Floor:
             else:
                 self._lose(part, movement)
         return movement.quantity - left
+
+    def _room_at(self, source: Spot, ours: Collection[UUID], movement: Leaving) -> Decimal:
+        """What our claims from elsewhere may take on a spot: free stock, and what others have there."""
+        free = self.free.get(source, Decimal(0))
+        others = [] if movement.undoes else self._others_at(source, ours)
+        return free + sum((claim.quantity for claim in others), Decimal(0))
+
+    def _others_at(self, source: Spot, ours: Collection[UUID]) -> list[Claim]:
+        """Claims on a spot that are not among `ours`, in the order in which a movement meets them."""
+        there = [*reversed(self._by_age(self._at.get(source, {}).values()))]
+        return [
+            claim
+            for status in _MET_FIRST
+            for claim in there
+            if claim.status is status and claim.reservation_id not in ours
+        ]
+
+    def _change_places(
+        self, mine: Claim, source: Spot, quantity: Decimal, ours: Collection[UUID], movement: Leaving
+    ) -> None:
+        """Others whose stock on `source` leaves as `mine` get what stands where `mine` stood."""
+        left = quantity
+        for claim in self._others_at(source, ours):
+            if not left:
+                return
+            part = self._part(claim, min(left, claim.quantity))
+            left -= part.quantity
+            why = f"what it had at {source.location_id} left for another order ({movement.why})"
+            if part.status is ClaimStatus.PROMISED:
+                self._revoke(part, RevocationCode.MOVED, why, to=mine.spot)
+            elif self._is_worse_now(part, mine.spot):
+                self._stop(replace(part, spot=mine.spot), RevocationCode.MOVED, why)
+            else:
+                self._stand(replace(part, spot=mine.spot))
 
     @staticmethod
     def _is_worse_now(claim: Claim, target: Spot) -> bool:
