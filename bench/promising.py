@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+import httpx
+
 from bench import events
 from bench.clients import Request, Result
 from bench.events import BATCH_QUANTITY, LINE_QUANTITY
@@ -37,6 +39,7 @@ async def measure(run: Run) -> list[Figure]:
         if run.wants("W5"):
             w5 = await _w5(floor, run)
             figures += w5.figures
+            figures += await _w5_by_two(floor, run)
         if run.wants("W4"):
             figures += await _w4(floor, run)
         if run.wants("W4b"):
@@ -211,6 +214,29 @@ async def _w5(floor: _Floor, run: Run) -> _W5:
         figure("W5-short", "lines of W5 that did not get all they want", short, "lines", at_most=0),
     ]
     return _W5(rate, lines, figures, rows=rows, messages=messages / _W5_LINES, size=size)
+
+
+async def _w5_by_two(floor: _Floor, run: Run) -> list[Figure]:
+    """W5 again, shared by two processes of the service: one decides while the other waits for the database."""
+    second = floor.stage.system.replica("allocation")
+    await second.start()
+    try:
+        await _share(floor.stage.system["allocation"].url, second.url)
+        names = [f"W5-2-{n:03}" for n in range(_W5_ITEMS)]
+        await floor.shelve(names, _W5_BATCHES)
+        rate, *_ = await floor.promise(events.load(DEMANDS, events.orders(_W5_LINES, names)), _W5_LINES)
+    finally:
+        await second.stop()
+    run.say(f"W5: {rate:,.0f} lines/s by two processes of allocation")
+    return [figure("W5-2", "W5 by two processes of allocation", rate, "lines/s", at_least=8_000)]
+
+
+async def _share(*urls: str) -> None:
+    """Wait until each of these processes has partitions of its own."""
+    async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as client:
+        for url in urls:
+            while "delivery_consumer_lag{" not in (await client.get(f"{url}/metrics")).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
 
 
 async def _w4(floor: _Floor, run: Run) -> list[Figure]:
