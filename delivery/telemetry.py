@@ -31,7 +31,8 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{
 _EXPORTING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # when each counter began is a third of all series, and nobody asks for it  # type: ignore[no-untyped-call]
+# When each counter began is a third of all series, and nobody asks for it.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
