@@ -20,6 +20,7 @@ from deploy.local.servers import Servers
 from tests.journeys.conftest import all_services, stage
 
 ROOT = Path(__file__).resolve().parents[2]
+SERVICES = ("receiving", "inventory", "allocation", "trace", "integration")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -67,6 +68,11 @@ class Operator:
             out, log = await process.communicate()
         assert process.returncode is not None
         return Ended(process.returncode, json.loads(out) if out.strip() else None, log.decode())
+
+    async def rebuild_all(self) -> dict[str, Ended]:
+        """`rebuild` of every service, side by side."""
+        ended = await asyncio.gather(*(self.run(service, "rebuild") for service in SERVICES))
+        return dict(zip(SERVICES, ended, strict=True))
 
     @asynccontextmanager
     async def database(self, service: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
