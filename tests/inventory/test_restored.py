@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from contracts.inventory import HoldPlaced, StockMoved
-from contracts.values import HoldKind
+from contracts.values import HoldKind, Quality
 from delivery.chunks import Arrival, Position
 from delivery.database import Pool, open_pool, transaction
 from delivery.envelope import Envelope, new_id
@@ -111,7 +111,7 @@ async def a_busy_month(at: Running) -> None:
     """Something of everything that moves, holds, refuses and warns."""
     lot, soon, other = Lot("L1"), Lot("L2", expires_on=dt.date(2026, 3, 10)), Lot("T1", item_id="TEA")
     recall = new_id()
-    await at.hear(other.recalled(recall), lot.received("100"), soon.received("20", quality="pending"))
+    await at.hear(other.recalled(recall), lot.received("100"), soon.received("20", quality=Quality.PENDING))
     await at.hear(other.received("40", at="NOT-DESCRIBED"), other.received("2", site="S9"))
     answers = [
         await carry(at, lot, "60", "A-1"),
