@@ -26,12 +26,9 @@ from faults.oracle.seen import LISTENS, look
 from faults.outside import Echo, Erp, Wire
 from faults.plan import ITEMS, PARTNERS, SITES, Fault, Toll, faults, rng_of
 from faults.proxy import Line
-from faults.rest import Listener, Rest, until_at_rest
+from faults.rest import REST_WITHIN, Listener, Rest, until_at_rest
 from faults.trouble import Trouble
 from faults.witness import put_witness
-
-TOLD_WITHIN = 90.0
-"""Seconds from the last fault until every caller was told."""
 
 _SET_UP = 30.0
 """Seconds that services and building take, about: the midnight of a run is that much less in its middle."""
@@ -50,6 +47,8 @@ class Ask:
     clerks: int = 6
     planted: str = ""
     """`service=bug,…`, see `faults.planted`."""
+    patience: float = REST_WITHIN
+    """Seconds for callers to be told, and again for the system to come to rest."""
 
 
 @dataclass(slots=True)
@@ -140,16 +139,17 @@ async def play(ask: Ask, servers: Servers, folder: Path, *, say: Say = lambda li
         await trouble.start_everything()
         say(f"the faults are over: {_counted(trouble.struck)}")
         try:
-            async with asyncio.timeout(TOLD_WITHIN):
+            async with asyncio.timeout(ask.patience):
                 await loading
         except TimeoutError:
-            outcome.unasked = [f"callers were not told within {TOLD_WITHIN:g} s"]
+            outcome.unasked = [f"callers were not told within {ask.patience:g} s"]
         outcome.rest = await until_at_rest(
             servers,
             [
                 *service_listeners(servers.topic_prefix),
                 Listener("the ERP", erp.group, (servers.topic_prefix + POSTINGS.name,), service=False),
             ],
+            seconds=ask.patience,
         )
         say(
             f"at rest after {outcome.rest.seconds:.1f} s"
