@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import RecordMetadata
 
 from delivery import new_id
 from delivery.database import open_pool
 from delivery.envelope import Envelope
+from delivery.kafka import create_topics
 from delivery.relay import RELAY_LOCK, Relay
 from delivery.restoring import Restoring
 from tests.delivery.playground import Here, Playground, until
@@ -240,3 +242,25 @@ async def test_a_service_whose_brokers_take_calls_and_are_silent_at_first_is_rea
         await ready(here, seconds=60)
         await place.ring(("a", 1))
         await place.counted(1)
+
+
+async def test_a_topic_that_the_brokers_do_not_show_is_waited_for_where_something_was_said_on_it(
+    place: Playground,
+) -> None:
+    async with place.here():
+        await place.ring(("a", 1))
+        await place.counted(1)
+    admin = AIOKafkaAdminClient(bootstrap_servers=place.settings.kafka_bootstrap_servers)
+    await admin.start()
+    await admin.delete_topics([place.settings.topic_prefix + toy.COUNTS.name])
+    await admin.close()
+    async with place.here() as here:
+
+        async def it_says_so() -> bool:
+            return "do not show ['toy.counts.v1']" in (await here.waits_for()).get("memory", "")
+
+        await until(it_says_so)
+        await create_topics(place.settings, [toy.COUNTS], client="again")
+        await ready(here)
+        await place.ring(("a", 2))
+        await place.counted(2)
