@@ -41,7 +41,7 @@ from tests.contracts.gs1.valid_messages import messages
 from tests.hostile.conftest import FULL
 
 looking = settings(
-    max_examples=30_000 if FULL else 150,
+    max_examples=5_000 if FULL else 150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
