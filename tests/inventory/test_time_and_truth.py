@@ -261,7 +261,7 @@ async def test_the_number_of_statements_does_not_grow_with_the_chunk(
 
         return call
 
-    for name in ("fetch", "fetchrow", "fetchval", "execute"):
+    for name in ("fetch", "fetchrow", "fetchval", "execute", "copy_records_to_table"):
         monkeypatch.setattr(asyncpg.Connection, name, counted(getattr(asyncpg.Connection, name)))
 
     async def cost(*events: Any) -> int:
