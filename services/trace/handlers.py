@@ -1,4 +1,4 @@
-"""What trace hears: everything. One handler takes a whole chunk, since order across types does not matter here.
+"""What trace hears: everything that has a timeline. One handler takes a whole chunk, since order across types does not matter here.
 
 Facts are inserted, folds are sums, links join names: whatever comes first, the same stands there at the end. Only what
 allocation promises depends on the order of its own events, and those of one item keep theirs.
@@ -30,7 +30,7 @@ from contracts.integration import (
     PartnerDefined,
     ReceiptExpected,
 )
-from contracts.inventory import HoldLifted, HoldPlaced, IssueRefused, StockAlertRaised, StockMoved
+from contracts.inventory import HoldLifted, HoldPlaced, IssueRefused, SiteDefined, StockAlertRaised, StockMoved
 from contracts.receiving import (
     BatchDatesCorrected,
     BatchInspected,
@@ -47,6 +47,9 @@ from services.trace.domain.sentences import detail_of, lines_of
 from services.trace.queries import bearers_of_numbers
 from services.trace.scopes import extend_recalls
 from services.trace.store import Introduced, Told, TraceStore, spot_of
+
+NOT_HEARD: tuple[type[Event], ...] = (SiteDefined,)
+"""What a site is like is the past of no batch, item or partner: timelines name sites by their codes."""
 
 HEARD: tuple[type[Event], ...] = (
     ItemDefined,
