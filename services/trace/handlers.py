@@ -1,4 +1,4 @@
-"""What trace hears: everything that has a timeline. One handler takes a whole chunk, since order across types does not matter here.
+"""What trace hears: everything with a timeline. One handler takes a whole chunk; order across types does not matter.
 
 Facts are inserted, folds are sums, links join names: whatever comes first, the same stands there at the end. Only what
 allocation promises depends on the order of its own events, and those of one item keep theirs.
