@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 INPUTS      := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status clean test hostile check bench faults contracts mixed roll
+.PHONY: help setup demo up down status clean test long hostile check bench faults contracts mixed roll
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,7 +34,10 @@ clean: $(VENV)/.local ## remove the data of `make up` (refuses while it runs)
 
 # Two workers, each with a broker and a database of its own; a file's tests stay together and in order.
 test: $(VENV)/.dev ## every test, on a real broker and a real database
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST_ARGS)
+
+long: $(VENV)/.dev ## the tests that take minutes each: a roll-out, services in environments of their own, a play with kills
+	@$(BIN)/python -m pytest -m long --durations=10 $(PYTEST_ARGS)
 
 hostile: $(VENV)/.dev ## what no honest caller sends: generated calls, wrong records, any text for the parsers
 	@HOSTILE=full $(BIN)/python -m pytest tests/hostile -s --timeout 3600 $(PYTEST_ARGS)

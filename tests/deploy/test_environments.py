@@ -17,7 +17,7 @@ from deploy.local.processes import HERE, SERVICES, Checkout, System
 from deploy.local.servers import Servers
 from tests.delivery.playground import until
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.long]
 
 READS = {
     "receiving": "/expected-receipts",

@@ -10,7 +10,7 @@ from deploy.local.processes import HERE, SERVICES, Checkout
 from deploy.local.servers import Servers
 from faults.rolling import Roll, report, roll
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.long]
 
 PREVIOUS = (Path(__file__).parent / "previous_version.txt").read_text().split()[0]
 
