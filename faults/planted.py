@@ -91,7 +91,7 @@ def relay_skips() -> None:
 
 
 def balance_changed_twice() -> None:
-    """Of every seventh movement that arrives at a location, what arrived is added to the balance once more."""
+    """Of every second movement that arrives at a location, what arrived is added to the balance once more."""
     store = import_module("services.inventory.store").InventoryStore
     write = store.write
     number = count(1)
@@ -100,7 +100,7 @@ def balance_changed_twice() -> None:
         await write(self, entries, **rest)
         for entry in entries:
             for spot, change in entry.booked.movement.changes():
-                if change > 0 and next(number) % 7 == 0:
+                if change > 0 and next(number) % 2 == 0:
                     await self._db.execute(
                         """
                         UPDATE balance SET quantity = quantity + $5

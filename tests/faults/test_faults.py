@@ -41,10 +41,10 @@ async def spoiled(own_servers: Servers, tmp_path_factory: pytest.TempPathFactory
     """A short run with all five bugs. Nothing strikes but the first bug itself, where it shows."""
     ask = Ask(
         seed=5,
-        seconds=20,
+        seconds=30,
         toll=Toll().only(()),
         # With these bugs it never comes to rest, and what went wrong shows at once.
-        patience=15,
+        patience=30,
         planted=",".join(f"{service}={bug}" for service, bug in PLANTED.items()),
     )
     yield await play(ask, own_servers.apart("planted"), tmp_path_factory.mktemp("planted"))
