@@ -24,11 +24,13 @@ _log = structlog.get_logger("delivery.consumer")
 
 _POLL_MS = 200
 _BROKER_SECONDS = 60.0
+"""After so long without an answer, a step that needs the brokers is given up and the consumer begins again."""
 _TOPIC_SECONDS = 0.5
 _MISSING_SECONDS = 2.0
-"""After so long without an answer, a step that needs the brokers is given up and the consumer begins again."""
 _PULSE_SECONDS = 200.0
 _ASK_SECONDS = 2.0
+_ASKED_IN_VAIN = 3
+"""So many times the brokers had records that the client did not fetch: then it is replaced. Each time twice as many."""
 _RECORDS_BESIDE_PEOPLE = 50
 """Of a chunk, while people wait for answers of this service."""
 _HAND_OVER_SECONDS = 20.0
@@ -86,6 +88,9 @@ class Consumer:
         self._placed = True
         self._missing: list[str] = []
         self._missed_at = 0.0
+        self._unfetched: dict[TopicPartition, int] = {}
+        self._in_vain = 0
+        self._patience = _ASKED_IN_VAIN
         self.problem: str | None = "not started"
         self.lacking: str | None = None
 
@@ -168,6 +173,7 @@ class Consumer:
                 async with self._busy:
                     await self._chunk(consumer, polled)
                 answered_at = time.monotonic()
+                self._unfetched, self._patience = {}, _ASKED_IN_VAIN
             elif time.monotonic() - answered_at > _ASK_SECONDS:
                 await self._ask_brokers(consumer)
                 answered_at = time.monotonic()
@@ -261,16 +267,30 @@ class Consumer:
                 await consumer.commit({partition: offset + 1})
 
     async def _ask_brokers(self, consumer: AIOKafkaConsumer) -> None:
-        """A poll without records says nothing: the client hides that the brokers are away. Ask them."""
+        """A poll without records says nothing: the client hides that the brokers are away, and that it does not fetch.
+
+        Raises `TimeoutError` when records are there and the same were not fetched for several times of asking.
+        """
+        assigned = consumer.assignment()
         try:
             async with asyncio.timeout(5):
-                await consumer.topics()
+                ends = await consumer.end_offsets(assigned) if assigned else {}
+                if not assigned:
+                    await consumer.topics()
         except (KafkaError, OSError, TimeoutError) as error:
             if self.problem is None:
                 _log.warning("the brokers do not answer", error=repr(error))
             self.problem = f"the brokers do not answer: {type(error).__name__}: {error}"
-        else:
-            self.problem = None
+            return
+        self.problem = None
+        places = {partition: _place_of(consumer, partition) for partition in ends}
+        unfetched = {each: place for each, place in places.items() if place is not None and place < ends[each]}
+        self._in_vain = self._in_vain + 1 if unfetched and unfetched == self._unfetched else 0
+        self._unfetched = unfetched
+        if self._in_vain >= self._patience:
+            self._in_vain, self._patience = 0, self._patience * 2
+            self._metrics.retries.labels("unfetched").inc()
+            raise TimeoutError(f"the client does not fetch what is there, behind {_named(unfetched)}")
 
     async def _chunk(self, consumer: AIOKafkaConsumer, polled: dict[TopicPartition, list[Any]]) -> None:
         """Settle one chunk, then acknowledge it; a chunk that was given up at a stop is not acknowledged."""
@@ -384,8 +404,17 @@ class Consumer:
         # Partitions that went to another member are that member's to report.
         self._metrics.lag.clear()
         for partition in consumer.assignment():
-            end = consumer.highwater(partition)
-            state = consumer._subscription.subscription.assignment
-            position = state.state_value(partition)._position if state else None
+            end, position = consumer.highwater(partition), _place_of(consumer, partition)
             if end is not None and position is not None:
                 self._metrics.lag.labels(partition.topic, partition.partition).set(max(0, end - position))
+
+
+def _place_of(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
+    """The offset that is read next; None while the client looks it up, for which its own `position` would wait."""
+    state = consumer._subscription.subscription.assignment
+    place: int | None = state.state_value(partition)._position if state else None
+    return place
+
+
+def _named(places: dict[TopicPartition, int]) -> str:
+    return ", ".join(f"{each.topic}/{each.partition}/{place}" for each, place in sorted(places.items())[:5])

@@ -4,6 +4,10 @@ import asyncio
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from delivery import Announcements, Service, Work, hears, new_id
 from delivery.envelope import Envelope
@@ -42,6 +46,26 @@ async def test_members_that_come_and_go_while_messages_flow_leave_none_out(place
         assert await stays.metric("delivery_parked_open") == 0
         for name in BELLS:
             assert await place.seen(name) == [*range(1, rung[name] + 1)], name
+
+
+async def test_a_client_that_stops_fetching_is_replaced(place: Playground, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As seen after broker and database had both been away: polls brought nothing, while two messages were there.
+    deaf: list[AIOKafkaConsumer] = []
+    fetch = AIOKafkaConsumer.getmany
+
+    async def getmany(self: AIOKafkaConsumer, *partitions: TopicPartition, **rest: Any) -> Any:
+        deaf[:] = deaf or [self]
+        if self is deaf[0]:
+            await asyncio.sleep(0.05)
+            return {}
+        return await fetch(self, *partitions, **rest)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", getmany)
+    async with place.here() as here:
+        await place.ring(("a", 1), ("b", 1))
+        await place.counted(2, seconds=40)
+        assert await here.metric('delivery_retries_total{why="unfetched"}') == 1
+        assert await here.waits_for() == {}
 
 
 @hears(toy.Rung)
