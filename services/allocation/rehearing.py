@@ -89,11 +89,9 @@ async def take_over_times(db: Connection) -> None:
 async def set_shelf_right(work: Work) -> tuple[Sequence[str], Announcements]:
     """Let what was not heard leave the shelf, and what was heard arrive: promises follow as with any movement."""
     store = AllocationStore(work.db)
-    await work.lock({item_id for item_id, *_ in await store.astray()})
+    await work.lock({item_id for item_id, *_ in await store.astray()} | await store.items_misread())
     astray = await store.astray()
     refreshed = await store.refresh_shelf()
-    items = await store.items_of({spot.batch_id for spot, _ in refreshed})
-    await work.lock(items.values())
     held = {spot.batch_id for spot, is_held in refreshed if is_held}
     told = [
         f"batch {spot.batch_id}, {spot.quality} at {spot.location_id!r} of site {spot.site_id!r}: "

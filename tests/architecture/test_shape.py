@@ -53,3 +53,12 @@ def test_sql_that_changes_state_stands_only_in_stores() -> None:
         writes = [text for text in texts if any(f"{verb} " in text for verb in ("INSERT INTO", "DELETE FROM"))]
         if where != "store":
             assert not writes, f"{path.relative_to(ROOT)} writes: {writes[0][:80]}"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_two_parts_of_a_store_have_a_method_of_one_name(name: str) -> None:
+    """The first part would answer for the other without anybody noticing."""
+    for store in vars(importlib.import_module(f"services.{name}.store")).values():
+        if isinstance(store, type) and len(store.__bases__) > 1:
+            defined = [method for part in store.__bases__ for method in vars(part) if not method.startswith("__")]
+            assert sorted(defined) == sorted({*defined}), store

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from decimal import Decimal
-from uuid import UUID
 
 from delivery import columns
 from services.allocation.domain.stock import Spot
@@ -40,6 +39,22 @@ _ASTRAY = f"""
          USING (batch_id, site_id, location_id, quality)
     LEFT JOIN batch USING (batch_id)
     WHERE coalesce(heard.quantity, 0) <> coalesce(kept.quantity, 0)
+"""
+
+_NOW = f"""
+    SELECT stands.batch_id, stands.site_id, stands.location_id, stands.quality,
+           {IS_HELD.format(row="stands")} AS held, coalesce(nullif(heard.purpose, ''), stands.purpose) AS purpose,
+           batch.batch_no, batch.manufactured_on, batch.expires_on, batch.received_on
+    FROM shelf AS stands
+    JOIN batch USING (batch_id)
+    LEFT JOIN rebuilding_shelf.spot AS heard USING (batch_id, site_id, location_id, quality)
+"""
+_MISREAD = """
+    (shelf.batch_id, shelf.site_id, shelf.location_id, shelf.quality)
+        = (now.batch_id, now.site_id, now.location_id, now.quality)
+    AND (shelf.held, shelf.purpose, shelf.batch_no, shelf.manufactured_on, shelf.expires_on, shelf.received_on)
+        IS DISTINCT FROM
+        (now.held, now.purpose, now.batch_no, now.manufactured_on, now.expires_on, now.received_on)
 """
 
 
@@ -96,6 +111,11 @@ class Mending(Tables):
         rows = await self._db.fetch(_ASTRAY + " ORDER BY item_id, batch_id, site_id, location_id, quality")
         return [(row["item_id"], Spot(*row[1:5]), row["purpose"], row["heard"], row["kept"]) for row in rows]
 
+    async def items_misread(self) -> set[str]:
+        """Items of which the shelf says of some batch, hold or purpose what is not known."""
+        rows = await self._db.fetch(f"SELECT DISTINCT shelf.item_id FROM shelf JOIN ({_NOW}) AS now ON {_MISREAD}")
+        return {row["item_id"] for row in rows}
+
     async def refresh_shelf(self) -> list[tuple[Spot, bool]]:
         """Let the shelf say of batches, holds and purposes what is known; returns what changed, and if held."""
         rows = await self._db.fetch(
@@ -103,27 +123,9 @@ class Mending(Tables):
             UPDATE shelf
             SET held = now.held, purpose = now.purpose, batch_no = now.batch_no, manufactured_on = now.manufactured_on,
                 expires_on = now.expires_on, received_on = now.received_on
-            FROM (SELECT stands.batch_id, stands.site_id, stands.location_id, stands.quality,
-                         {IS_HELD.format(row="stands")} AS held,
-                         coalesce(nullif(heard.purpose, ''), stands.purpose) AS purpose,
-                         batch.batch_no, batch.manufactured_on, batch.expires_on, batch.received_on
-                  FROM shelf AS stands
-                  JOIN batch USING (batch_id)
-                  LEFT JOIN rebuilding_shelf.spot AS heard USING (batch_id, site_id, location_id, quality)) AS now
-            WHERE (shelf.batch_id, shelf.site_id, shelf.location_id, shelf.quality)
-                = (now.batch_id, now.site_id, now.location_id, now.quality)
-              AND (shelf.held, shelf.purpose, shelf.batch_no,
-                   shelf.manufactured_on, shelf.expires_on, shelf.received_on)
-                  IS DISTINCT FROM
-                  (now.held, now.purpose, now.batch_no, now.manufactured_on, now.expires_on, now.received_on)
+            FROM ({_NOW}) AS now
+            WHERE {_MISREAD}
             RETURNING shelf.batch_id, shelf.site_id, shelf.location_id, shelf.quality, shelf.held
             """
         )
         return [(Spot(*row[:4]), row["held"]) for row in rows]
-
-    async def items_of(self, batch_ids: Collection[UUID]) -> dict[UUID, str]:
-        """The item of each of these batches."""
-        rows = await self._db.fetch(
-            "SELECT batch_id, item_id FROM batch WHERE batch_id = ANY($1::uuid[])", [*batch_ids]
-        )
-        return {row["batch_id"]: row["item_id"] for row in rows}
