@@ -50,6 +50,16 @@ def _connection(settings: Settings, client: str) -> dict[str, Any]:
     return arguments
 
 
+async def _started(client: Any) -> Any:
+    """A consumer or producer that runs; what could not start is closed."""
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
+    return client
+
+
 async def missing_topics(settings: Settings, topics: Sequence[str], *, client: str) -> list[str]:
     """Those of `topics` (whole names) that the brokers do not have: their owners were not migrated yet."""
     admin = AIOKafkaAdminClient(**_connection(settings, client))
@@ -82,12 +92,7 @@ async def open_consumer(
         **_connection(settings, client),
     )
     consumer.subscribe(list(topics), listener=listener)
-    try:
-        await consumer.start()
-    except BaseException:
-        await consumer.stop()
-        raise
-    return consumer
+    return await _started(consumer)
 
 
 async def open_reader(settings: Settings, *, client: str) -> AIOKafkaConsumer:
@@ -95,12 +100,7 @@ async def open_reader(settings: Settings, *, client: str) -> AIOKafkaConsumer:
     consumer = AIOKafkaConsumer(
         group_id=None, auto_offset_reset="earliest", enable_auto_commit=False, **_connection(settings, client)
     )
-    try:
-        await consumer.start()
-    except BaseException:
-        await consumer.stop()
-        raise
-    return consumer
+    return await _started(consumer)
 
 
 async def partitions_of(consumer: AIOKafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:
@@ -121,12 +121,7 @@ async def open_producer(settings: Settings, *, client: str) -> AIOKafkaProducer:
         request_timeout_ms=15_000,
         **_connection(settings, client),
     )
-    try:
-        await producer.start()
-    except BaseException:
-        await producer.stop()
-        raise
-    return producer
+    return await _started(producer)
 
 
 async def close_producer(producer: AIOKafkaProducer) -> None:

@@ -29,6 +29,12 @@ _STRANGE_AT_ONCE = 10_000
 """Events that may be copies, for which the whole topic is read once."""
 _AGAIN_SECONDS = 2.0
 _BLOCKED = "writes wait"
+MARK = """
+    INSERT INTO delivery.said_up_to (topic, partition, next)
+    SELECT * FROM unnest(${}::text[], ${}::int[], ${}::bigint[]) AS mark (topic, partition, next) ORDER BY 1, 2
+    ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next WHERE said_up_to.next < excluded.next
+"""
+"""What stands before these offsets on own topics is known here; to be given the places of three parameters."""
 
 
 async def said_up_to(db: Any) -> Marks:
@@ -219,18 +225,13 @@ def _require_shown(names: Sequence[str], own: Past) -> None:
 async def know_all(db: Any, ends: Marks) -> None:
     """What stands before these ends of all own topics is known here; the caller holds the relay's lock."""
     await db.execute(
-        f"WITH marked AS ({_MARK}) DELETE FROM delivery.said_unmarked",
+        f"WITH marked AS ({MARK.format(1, 2, 3)}) DELETE FROM delivery.said_unmarked",
         *columns(((topic, partition, end) for (topic, partition), end in ends.items()), 3),
     )
 
 
 async def move_said_up_to(db: Any, ends: Marks) -> None:
     """What stands before these offsets on own topics is known here."""
-    await db.execute(_MARK, *columns(((topic, partition, end) for (topic, partition), end in ends.items()), 3))
-
-
-_MARK = """
-    INSERT INTO delivery.said_up_to (topic, partition, next)
-    SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[]) AS mark (topic, partition, next) ORDER BY 1, 2
-    ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next WHERE said_up_to.next < excluded.next
-"""
+    await db.execute(
+        MARK.format(1, 2, 3), *columns(((topic, partition, end) for (topic, partition), end in ends.items()), 3)
+    )

@@ -19,7 +19,7 @@ from delivery.database import columns
 from delivery.envelope import Envelope
 from delivery.failures import SlowDown, is_slow_down
 from delivery.kafka import LARGEST_REQUEST, close_producer, open_producer
-from delivery.memory import Memory
+from delivery.memory import MARK, Memory
 from delivery.outbox import CHANNEL
 from delivery.settings import Settings
 from delivery.telemetry import Metrics, Pulses
@@ -29,12 +29,8 @@ _log = structlog.get_logger("delivery.relay")
 _ROWS = 1_000
 RELAY_LOCK = "SELECT pg_try_advisory_lock(hashtext('batchwise.relay'))"
 # What is deleted is known to be on its topic, up to where: in one statement, so that neither is ever known alone.
-_DELETE = """
-    WITH reached AS (
-        INSERT INTO delivery.said_up_to (topic, partition, next)
-        SELECT * FROM unnest($2::text[], $3::int[], $4::bigint[]) AS mark (topic, partition, next)
-        ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next WHERE said_up_to.next < excluded.next
-    )
+_DELETE = f"""
+    WITH reached AS ({MARK.format(2, 3, 4)})
     DELETE FROM delivery.outbox WHERE id = ANY($1::bigint[])
 """
 _IDLE_SECONDS = 1.0
