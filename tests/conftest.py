@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from delivery import Settings
+from deploy.local.issuer import Issuer
 from deploy.local.server import Server
 from deploy.local.servers import Servers
 
 _STACK = {"servers", "own_servers", "database", "topic_prefix", "broker"}
+_JOURNEYS = ("journeys", "recovery")
 _LONG = ("faults", "recovery", "journeys", "deploy", "hostile", "operators", "delivery")
 
 
@@ -25,12 +28,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _STACK.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.stack)
+        if _folder_of(item) in _JOURNEYS:
+            # They share the session's event loop with the processes they talk to.
+            item.add_marker(pytest.mark.journey)
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
     # With several workers, each takes the next file: long ones first, so that none is left alone with one at the end.
-    items.sort(key=lambda item: _place(item.path.relative_to(Path(__file__).parent).parts[0]))
+    items.sort(key=lambda item: _place(_folder_of(item)))
+
+
+def _folder_of(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 def _place(folder: str) -> int:
     return _LONG.index(folder) if folder in _LONG else len(_LONG)
+
+
+@pytest.fixture
+def unconnected(tmp_path: Path) -> Settings:
+    """Settings of a service that is only looked at: no database and no broker answers there."""
+    return Settings(
+        database_dsn="postgresql://nobody@127.0.0.1:1/none",
+        kafka_bootstrap_servers="127.0.0.1:1",
+        token_issuer="batchwise-local",
+        token_jwks=str(Issuer(tmp_path).jwks),
+        environment="local",
+    )
 
 
 @pytest.fixture(scope="session")

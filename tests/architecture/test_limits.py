@@ -3,13 +3,11 @@
 import importlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from delivery import Settings, build
-from deploy.local.issuer import Issuer
 
 SERVICES = ("receiving", "inventory", "allocation", "trace", "integration")
 _BOUNDED_FORMATS = {"uuid", "date", "date-time"}
@@ -17,15 +15,8 @@ _DATA = {"get", "put", "post", "delete", "patch"}
 
 
 @pytest.fixture(params=SERVICES)
-async def document(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    settings = Settings(
-        database_dsn="postgresql://nobody@127.0.0.1:1/none",
-        kafka_bootstrap_servers="127.0.0.1:1",
-        token_issuer="batchwise-local",
-        token_jwks=str(Issuer(tmp_path).jwks),
-        environment="local",
-    )
-    return build(importlib.import_module(f"services.{request.param}.app").service, settings).openapi()
+async def document(request: pytest.FixtureRequest, unconnected: Settings) -> dict[str, Any]:
+    return build(importlib.import_module(f"services.{request.param}.app").service, unconnected).openapi()
 
 
 def calls(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

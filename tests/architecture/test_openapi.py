@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,21 +10,13 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 
 from delivery import Settings, build
-from deploy.local.issuer import Issuer
 
 SERVICES = ("receiving", "inventory", "allocation", "trace", "integration")
 
 
 @pytest.fixture(params=SERVICES)
-async def app(request: pytest.FixtureRequest, tmp_path: Path) -> FastAPI:
-    settings = Settings(
-        database_dsn="postgresql://nobody@127.0.0.1:1/none",
-        kafka_bootstrap_servers="127.0.0.1:1",
-        token_issuer="batchwise-local",
-        token_jwks=str(Issuer(tmp_path).jwks),
-        environment="local",
-    )
-    return build(importlib.import_module(f"services.{request.param}.app").service, settings)
+async def app(request: pytest.FixtureRequest, unconnected: Settings) -> FastAPI:
+    return build(importlib.import_module(f"services.{request.param}.app").service, unconnected)
 
 
 def bodies(routes: Any, found: dict[tuple[str, str], Any] | None = None) -> dict[tuple[str, str], Any]:

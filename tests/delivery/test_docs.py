@@ -2,26 +2,17 @@
 
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
 
 from delivery import Settings, build
-from deploy.local.issuer import Issuer
 from tests.delivery.toy import app as toy
 
 
 @pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    settings = Settings(
-        database_dsn="postgresql://nobody@127.0.0.1:1/none",
-        kafka_bootstrap_servers="127.0.0.1:1",
-        token_issuer="batchwise-local",
-        token_jwks=str(Issuer(tmp_path).jwks),
-        environment="local",
-    )
-    transport = httpx.ASGITransport(app=build(toy.service, settings))
+async def client(unconnected: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=build(toy.service, unconnected))
     async with httpx.AsyncClient(transport=transport, base_url="http://toy") as opened:
         yield opened
 

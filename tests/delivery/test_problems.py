@@ -42,16 +42,9 @@ async def take(order: Order, person: Annotated[Person, Depends(requires("operato
 
 
 @pytest.fixture
-async def app(tmp_path: Path) -> FastAPI:
-    settings = Settings(
-        database_dsn="postgresql://nobody@127.0.0.1:1/none",
-        kafka_bootstrap_servers="127.0.0.1:1",
-        token_issuer="batchwise-local",
-        token_jwks=str(Issuer(tmp_path).jwks),
-        environment="local",
-    )
+async def app(unconnected: Settings) -> FastAPI:
     service = toy.Service("toy", "Takes orders.", "tests.delivery.toy", toy.TOPICS, routers=(router,))
-    return build(service, settings)
+    return build(service, unconnected)
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,6 @@ from deploy.local.servers import Servers
 from tests.operators.otlp import Collector, collecting
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Journeys share the session's event loop with the processes they talk to."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.journey)
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-
-
 @asynccontextmanager
 async def stage(system: System) -> AsyncIterator[Scene]:
     """A scene on a running system without data, with a MES and an ERP outside; told to nobody."""

@@ -1,12 +1,9 @@
 """What people decide: conflicts, inspections, corrected dates; each with a name, a reason, and the record before."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pytest
 
 from contracts.receiving import (
     BatchDatesCorrected,
@@ -16,12 +13,10 @@ from contracts.receiving import (
     ReceiptConflictSettled,
 )
 from contracts.values import DateSource
-from services.receiving.app import service
 from tests.receiving.goods import (
     DAIRY,
     MILK,
     OTHER_DAIRY,
-    catalog,
     codes,
     expectation,
     line,
@@ -29,14 +24,7 @@ from tests.receiving.goods import (
     receive,
     receive_one,
 )
-from tests.service_harness import Running, running
-
-
-@pytest.fixture
-async def at(database: str, tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(service, database, tmp_path) as at:
-        await at.hear(*catalog())
-        yield at
+from tests.service_harness import Running
 
 
 async def a_conflict(at: Running, **claimed: Any) -> tuple[str, str]:

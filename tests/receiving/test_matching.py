@@ -1,35 +1,24 @@
 """Goods that came without naming what was announced: which expected receipt they count for."""
 
 import uuid
-from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.receiving import BatchReceived
 from contracts.values import Origin
-from services.receiving.app import service
 from services.receiving.settings import ReceivingSettings
 from tests.receiving.goods import (
     OTHER_DAIRY,
     TODAY,
-    catalog,
     codes,
     expectation,
     line,
     receive,
     receive_one,
 )
-from tests.service_harness import Running, running
-
-
-@pytest.fixture
-async def at(database: str, tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(service, database, tmp_path) as at:
-        await at.hear(*catalog())
-        yield at
+from tests.service_harness import Running
 
 
 async def status(at: Running, expected: uuid.UUID) -> tuple[str, str]:

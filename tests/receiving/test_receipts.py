@@ -2,9 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from decimal import Decimal
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -12,14 +10,12 @@ import pytest
 from contracts.integration import ExpectedReceiptWithdrawn, UniqueWithin
 from contracts.receiving import BatchReceived, BatchRegistered, ReceiptConflictFound
 from contracts.values import DatePrecision, DateSource, Origin, Quality
-from services.receiving.app import service
 from tests.receiving.goods import (
     DAIRY,
     GTIN,
     MILK,
     OTHER_DAIRY,
     SHOP,
-    catalog,
     codes,
     expectation,
     label,
@@ -28,14 +24,7 @@ from tests.receiving.goods import (
     receive,
     receive_one,
 )
-from tests.service_harness import Running, running
-
-
-@pytest.fixture
-async def at(database: str, tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(service, database, tmp_path) as at:
-        await at.hear(*catalog())
-        yield at
+from tests.service_harness import Running
 
 
 async def test_a_typed_line_registers_the_batch_and_receives_it_as_pending_in_the_base_unit(at: Running) -> None:

@@ -1,21 +1,9 @@
 """What other systems' own tests ask of receipts, where no test of ours has their numbers (docs/scenarios.md)."""
 
 import datetime as dt
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
-
-from services.receiving.app import service
-from tests.receiving.goods import DAIRY, MILK, catalog, codes, line, milk, receive_one
-from tests.service_harness import Running, running
-
-
-@pytest.fixture
-async def at(database: str, tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(service, database, tmp_path) as receiving:
-        await receiving.hear(*catalog())
-        yield receiving
+from tests.receiving.goods import DAIRY, MILK, codes, line, milk, receive_one
+from tests.service_harness import Running
 
 
 # 50 (done otherwise: life is counted from the day of manufacture, whenever the goods come)

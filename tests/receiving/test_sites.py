@@ -1,22 +1,10 @@
 """Sites as inventory tells of them: where goods may arrive, and when a day ends there."""
 
 import datetime as dt
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from contracts.inventory import SiteDefined
-from services.receiving.app import service
-from tests.receiving.goods import catalog, line, receive
-from tests.service_harness import Running, running
-
-
-@pytest.fixture
-async def at(database: str, tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(service, database, tmp_path) as at:
-        await at.hear(*catalog())
-        yield at
+from tests.receiving.goods import line, receive
+from tests.service_harness import Running
 
 
 def site(

@@ -23,15 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("receiving", "inventory", "allocation", "trace", "integration")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They share the session's event loop with the processes they talk to."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.journey)
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-
-
 @dataclass
 class Ended:
     """A command that has ended."""
