@@ -248,9 +248,11 @@ class Relay:
             if not waiting:
                 break
             self.problem = f"the brokers have not confirmed {len(waiting)} announcements yet"
+            self._metrics.relay_active.set(0)
             if self._stopping.is_set():
                 raise TimeoutError(self.problem)
         self.problem = None
+        self._metrics.relay_active.set(1)
         failures = [error for each in sent if (error := each.exception()) is not None]
         if failures:
             raise failures[0]

@@ -58,7 +58,7 @@ class Metrics:
         )
         self.chunk_seconds = Histogram("delivery_chunk_seconds", "Time of a chunk.", buckets=_SECONDS, registry=r)
         self.retries = Counter("delivery_retries", "Transactions tried again, by why.", ["why"], registry=r)
-        self.relay_active = Gauge("delivery_relay_active", "1 where this process is the relay.", registry=r)
+        self.relay_active = Gauge("delivery_relay_active", "1 where this process moves the outbox.", registry=r)
         self.relay_refused = Gauge(
             "delivery_relay_refused_keys", "Keys that wait since the brokers refuse an announcement.", registry=r
         )
