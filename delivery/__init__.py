@@ -21,7 +21,7 @@ Failures (`delivery.failures`):
 
 from delivery.app import Service, Survey, Watch, build
 from delivery.commands import Answer, Desk, Refusal, desk
-from delivery.database import Connection, Pool, columns
+from delivery.database import Connection, NewRows, Pool, Write, columns, unseen, write_together
 from delivery.envelope import Envelope, new_id
 from delivery.failures import DeliveryError, NeverWorks, SlowDown, Stopped
 from delivery.handling import (
@@ -53,6 +53,7 @@ __all__ = [
     "Envelope",
     "ForeignMessage",
     "NeverWorks",
+    "NewRows",
     "Page",
     "Person",
     "Pool",
@@ -69,6 +70,7 @@ __all__ = [
     "Survey",
     "Watch",
     "Work",
+    "Write",
     "build",
     "columns",
     "desk",
@@ -81,4 +83,6 @@ __all__ = [
     "reading",
     "requires",
     "takes_up",
+    "unseen",
+    "write_together",
 ]

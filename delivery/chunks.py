@@ -2,21 +2,21 @@
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry.trace import Span
 
-from delivery.database import Connection, Pool, columns, transaction
+from delivery.database import Connection, Pool, columns, transaction, transaction_by_key
 from delivery.envelope import Envelope, NotAnEnvelope, is_kept, read_envelope, text_headers
 from delivery.failures import Stopped
-from delivery.handling import Announcements, EventHandler, EventLike, ForeignMessage, Said, TopicLike, Work
+from delivery.handling import Announcements, EventHandler, EventLike, ForeignMessage, Said, TopicLike, Work, locked
 from delivery.outbox import Speaker
 from delivery.telemetry import Metrics, Tracing, carried, end_failed, followed, logged_under, traceparent_of
 
 Clock = Callable[[], dt.datetime]
 
-_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended('delivery.hearing', 0))"
+_SHARED = f"SELECT pg_advisory_xact_lock_shared(hashtextextended('delivery.hearing', 0)) UNION ALL {locked(1)}"
 _ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('delivery.hearing', 0))"
 
 LARGEST_KEY = 2_000
@@ -247,10 +247,9 @@ class Chunks:
         if not order:
             await self._pass_over(arrivals)
             return
-        async with transaction(self._pool) as db:
-            await hear_shared(db)
+        async with transaction_by_key(self._pool) as db:
             work = Work(db, self._clock())
-            await work.lock(key for found in order if (key := found.arrival.key_text) is not None)
+            await hear_shared(work, (key for found in order if (key := found.arrival.key_text) is not None))
             fresh, parked = await self._sort_out(work, order, arrivals)
             in_a_row = self._in_a_row_with(0 if fresh else sum(kind != "behind" for kind, _, _ in parked))
             if parked:
@@ -418,9 +417,9 @@ def _reached(arrivals: Sequence[Arrival]) -> list[list[Any]]:
     return columns(((*where, end) for where, end in ends.items()), 3)
 
 
-async def hear_shared(db: Connection) -> None:
-    """First in every transaction in which events take effect: while `hear_alone` holds, it waits."""
-    await db.execute(_SHARED)
+async def hear_shared(work: Work, keys: Iterable[str] = ()) -> None:
+    """First in every transaction in which events take effect: waits while `hear_alone` holds, then locks their keys."""
+    await work.db.execute(_SHARED, work.take_note(keys))
 
 
 async def hear_alone(db: Connection) -> None:

@@ -15,10 +15,10 @@ from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
 from delivery.chunks import Clock, causes_of, with_traceparent
-from delivery.database import Connection, Pool, columns, transaction
+from delivery.database import NewRows, Pool, transaction, transaction_by_key, write_together
 from delivery.envelope import Envelope, new_id
 from delivery.failures import is_slow_down
-from delivery.handling import Announcement, CommandHandler, EventLike, Said, Work
+from delivery.handling import Announcement, CommandHandler, EventLike, Said, Work, locked
 from delivery.outbox import Speaker
 from delivery.problems import MEDIA_TYPE, FieldProblem, Problem
 from delivery.security import Person, requires
@@ -67,7 +67,7 @@ def Refusal(  # noqa: N802 - it reads as what it makes
     return Answer(refused, status, says, MEDIA_TYPE)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     """One HTTP write that waits for its answer."""
 
@@ -88,6 +88,10 @@ class _Given:
     media_type: str
     content: bytes
     again: bool
+
+
+_Answers = dict[tuple[str, str], tuple[bytes, _Given]]
+"""By caller and Idempotency-Key: what was asked, and the answer."""
 
 
 class Gathering:
@@ -195,15 +199,14 @@ class Gathering:
             for call in group
         ]
         try:
-            async with transaction(self._pool) as db:
+            async with transaction_by_key(self._pool) as db:
                 work = Work(db, self._clock())
-                given = await _earlier_answers(db, group)
+                given = await _begin(work, group)
                 firsts = {
                     name: call for call in reversed(group) if (name := (call.caller, call.idempotency_key)) not in given
                 }
                 todo = [call for call in group if firsts.get((call.caller, call.idempotency_key)) is call]
                 if todo:
-                    await work.lock(key for call in todo for key in call.keys)
                     heard = []
                     for call in todo:
                         span = spans[group.index(call)]
@@ -217,20 +220,13 @@ class Gathering:
                     said: list[tuple[EventLike, Envelope]] = []
                     for call, answer in zip(todo, answers, strict=True):
                         said += causes_of([_because(call, says) for says in answer.says], heard)
-                    await self._speaker.say(work, said)
-                    await _keep_answers(
-                        db,
-                        [
-                            (call.caller, call.idempotency_key, call.fingerprint, answer)
-                            for call, answer in zip(todo, answers, strict=True)
-                        ],
-                    )
+                    fresh = {
+                        (call.caller, call.idempotency_key): (call.fingerprint, _first_given(answer))
+                        for call, answer in zip(todo, answers, strict=True)
+                    }
+                    await self._speaker.say(work, said, beside=[_to_keep(fresh)])
                     self._metrics.count(self._metrics.said, (event.event_type for event, _ in said))
-                    for call, answer in zip(todo, answers, strict=True):
-                        given[call.caller, call.idempotency_key] = (
-                            call.fingerprint,
-                            _Given(answer.status, answer.media_type, answer.content(), again=False),
-                        )
+                    given |= fresh
         except BaseException as error:
             for span in spans:
                 end_failed(span, error)
@@ -248,7 +244,7 @@ def _because(call: _Call, says: Announcement) -> Said:
     return says if isinstance(says, Said) else Said(says, call.command)
 
 
-def _matching(call: _Call, given: Mapping[tuple[str, str], tuple[bytes, _Given]], *, fresh: bool) -> _Given:
+def _matching(call: _Call, given: _Answers, *, fresh: bool) -> _Given:
     """The answer of a call's Idempotency-Key, unless the key was used for something else."""
     fingerprint, answer = given[call.caller, call.idempotency_key]
     if fingerprint != call.fingerprint:
@@ -262,13 +258,21 @@ def _reused(key: str) -> _Given:
     return _Given(other.status, other.media_type, other.content(), again=False)
 
 
-async def _earlier_answers(db: Connection, group: Sequence[_Call]) -> dict[tuple[str, str], tuple[bytes, _Given]]:
-    rows = await db.fetch(
-        """
+async def _begin(work: Work, group: Sequence[_Call]) -> _Answers:
+    """Lock what the calls are about, and read the answers that some of them got before.
+
+    One round trip. What another replica answered while this waited for a lock it does not see: keeping a second answer
+    fails, and the group is tried again.
+    """
+    rows = await work.db.fetch(
+        f"""
+        WITH held AS MATERIALIZED ({locked(1)})
         SELECT answer.*
-        FROM unnest($1::text[], $2::text[]) AS asked (caller, idempotency_key)
-        JOIN delivery.answer USING (caller, idempotency_key)
+        FROM (SELECT count(*) FROM held) AS waited
+        LEFT JOIN (unnest($2::text[], $3::text[]) AS asked (caller, idempotency_key)
+                   JOIN delivery.answer USING (caller, idempotency_key)) ON true
         """,
+        work.take_note(key for call in group for key in call.keys),
         [call.caller for call in group],
         [call.idempotency_key for call in group],
     )
@@ -278,24 +282,29 @@ async def _earlier_answers(db: Connection, group: Sequence[_Call]) -> dict[tuple
             _Given(row["status"], row["media_type"], row["body"], again=True),
         )
         for row in rows
+        if row["caller"] is not None
     }
 
 
-async def _keep_answers(db: Connection, answers: Sequence[tuple[str, str, bytes, Answer]]) -> None:
-    """Keep (caller, key, fingerprint, answer)."""
-    await db.execute(
-        """
-        INSERT INTO delivery.answer (caller, idempotency_key, fingerprint, status, media_type, body)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::smallint[], $5::text[], $6::bytea[])
-        """,
-        *columns(
-            (
-                (caller, key, fingerprint, answer.status, answer.media_type, answer.content())
-                for caller, key, fingerprint, answer in answers
-            ),
-            6,
-        ),
+def _first_given(answer: Answer) -> _Given:
+    return _Given(answer.status, answer.media_type, answer.content(), again=False)
+
+
+def _to_keep(fresh: _Answers) -> NewRows:
+    return NewRows(
+        "delivery.answer",
+        _ANSWER_COLUMNS,
+        [
+            (*name, fingerprint, given.status, given.media_type, given.content)
+            for name, (fingerprint, given) in fresh.items()
+        ],
     )
+
+
+_ANSWER_COLUMNS = {
+    "caller": "text", "idempotency_key": "text", "fingerprint": "bytea", "status": "smallint", "media_type": "text",
+    "body": "bytea",
+}  # fmt: skip
 
 
 class Desk:
@@ -353,10 +362,10 @@ class Desk:
             if row is not None:
                 kept = _Given(row["status"], row["media_type"], row["body"], again=True)
                 return _response(kept if row["fingerprint"] == fingerprint else _reused(key))
-            answer = await act()
-            await _keep_answers(db, [(caller, key, fingerprint, answer)])
+            given = _first_given(await act())
+            await write_together(db, [_to_keep({(caller, key): (fingerprint, given)})])
         runtime.relay.wake()
-        return _response(_Given(answer.status, answer.media_type, answer.content(), again=False))
+        return _response(given)
 
     async def _fingerprint(self) -> bytes:
         """SHA-256 of what makes two calls the same: method, path, query, body."""

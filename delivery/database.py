@@ -1,8 +1,10 @@
 """The database of a service: one pool, its codecs, and time-outs that keep a frozen process from blocking others."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import functools
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 import orjson
@@ -67,7 +69,122 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
+_BEGIN_BY_KEY = "BEGIN; " + " ".join(f"SET LOCAL enable_{walk} = off;" for walk in ("seqscan", "hashjoin", "mergejoin"))
+
+
+@asynccontextmanager
+async def transaction_by_key(pool: Pool) -> AsyncIterator[Connection]:
+    """As `transaction`, for chunks and commands: what they read and write they find by key, whatever a plan's cost.
+
+    Their statements are planned once and kept, maybe while a table is still empty: walking through it seems cheap then,
+    and is not any more when a million rows have come.
+    """
+    async with pool.acquire(timeout=10) as connection:
+        try:
+            await connection.execute(_BEGIN_BY_KEY)
+            yield connection
+        except BaseException:
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+
+
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     """Turn rows into `width` columns for `unnest`; no rows give `width` empty columns."""
     turned = [list(column) for column in zip(*rows, strict=True)]
     return turned or [[] for _ in range(width)]
+
+
+def unseen(place: int, kind: str) -> str:
+    """SQL of the array argument `$place` whose length the planner cannot look at.
+
+    It then finds a plan made for this call no better than one for all, and after some calls plans no more.
+    """
+    return f"(SELECT ${place}::{kind}[])::{kind}[]"
+
+
+class Write(NamedTuple):
+    """An INSERT, UPDATE or DELETE of one table, without RETURNING, and its arguments."""
+
+    sql: str
+    args: Sequence[Any]
+
+
+class NewRows(NamedTuple):
+    """Rows to put into a table, in their order. `columns` are names with PostgreSQL types, as wide as each row."""
+
+    table: str
+    columns: Mapping[str, str]
+    rows: Sequence[Sequence[Any]]
+
+
+_COPIED = 50
+"""So many rows are copied in, at a third of the cost; fewer are not worth the round trips of their own."""
+
+
+async def write_together(db: Connection, parts: Sequence[Write | NewRows]) -> list[int]:
+    """Write all `parts`, in one round trip unless there are many rows; returns how many rows each of them wrote.
+
+    None sees what another did, so each must be of a table of its own (`ValueError`).
+    """
+    written = [len(part.rows) if isinstance(part, NewRows) else 0 for part in parts]
+    at_once: dict[int, Write] = {}
+    for n, part in enumerate(parts):
+        if isinstance(part, Write):
+            at_once[n] = part
+        elif len(part.rows) >= _COPIED:
+            schema, _, table = part.table.rpartition(".")
+            await db.copy_records_to_table(
+                table, schema_name=schema or None, columns=[*part.columns], records=part.rows
+            )
+        elif part.rows:
+            at_once[n] = Write(_insert(part.table, tuple(part.columns.items())), columns(part.rows, len(part.columns)))
+    if at_once:
+        statement = _one_statement(tuple((write.sql, len(write.args)) for write in at_once.values()))
+        counts = await db.fetchrow(statement, *(arg for write in at_once.values() for arg in write.args))
+        for n, count in zip(at_once, counts or (), strict=True):
+            written[n] = count
+    return written
+
+
+@functools.lru_cache(maxsize=200)
+def _insert(table: str, of: tuple[tuple[str, str], ...]) -> str:
+    names = ", ".join(name for name, _ in of)
+    arrays = ", ".join(f"${n}::{kind}[]" for n, (_, kind) in enumerate(of, start=1))
+    return f"""
+        INSERT INTO {table} ({names})
+        SELECT {names} FROM unnest({arrays}) WITH ORDINALITY AS new ({names}, nth) ORDER BY nth
+    """
+
+
+@functools.lru_cache(maxsize=200)
+def _one_statement(writes: tuple[tuple[str, int], ...]) -> str:
+    """All of them as parts of one, which answers with how many rows each wrote."""
+    parts, counts, tables = [], [], []
+    before = 0
+    for n, (sql, args) in enumerate(writes):
+        found = _WRITES_TO.match(sql)
+        if found is None:
+            raise ValueError(f"not a plain INSERT, UPDATE or DELETE: {sql.strip()[:60]!r}")
+        tables.append(found[1])
+        parts.append(f"written_{n} AS ({_moved(sql, before)} RETURNING 1)")
+        counts.append(f"(SELECT count(*)::int FROM written_{n})")
+        before += args
+    if len({*tables}) < len(tables):
+        raise ValueError(f"one statement cannot write twice to a table, and these write to {tables}")
+    return f"WITH {', '.join(parts)} SELECT {', '.join(counts)}"
+
+
+def _moved(sql: str, by: int) -> str:
+    """With its arguments behind `by` others, and arrays among them unseen by the planner."""
+
+    def argument(found: re.Match[str]) -> str:
+        place = int(found[1]) + by
+        return unseen(place, found[2]) if found[2] else f"${place}"
+
+    return _ARGUMENT.sub(argument, sql)
+
+
+_ARGUMENT = re.compile(r"\$(\d+)(?:::(\w+)\[\])?")
+_WRITES_TO = re.compile(r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+([\w.]+)")

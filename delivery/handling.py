@@ -97,18 +97,24 @@ class Work:
         Keys are taken in one order everywhere, so two chunks that share keys wait instead of blocking each other.
         A handler that learns of further keys calls this before it reads what belongs to them.
         """
+        if wanted := self.take_note(keys):
+            await self.db.execute(locked(1), wanted)
+
+    def take_note(self, keys: Iterable[str]) -> list[str]:
+        """Those of `keys` that are not held yet; from now on they count as held, so the caller locks them at once."""
         wanted = sorted({*keys} - self._held)
-        if wanted:
-            await self.db.execute(
-                """
-                SELECT pg_advisory_xact_lock(lock_id)
-                FROM (SELECT DISTINCT hashtextextended(key, 0) AS lock_id
-                      FROM unnest($1::text[]) AS key
-                      ORDER BY lock_id) AS in_one_order
-                """,
-                wanted,
-            )
-            self._held.update(wanted)
+        self._held.update(wanted)
+        return wanted
+
+
+def locked(place: int) -> str:
+    """SQL that waits for the keys in the text array `$place` and gives a row for each."""
+    return f"""
+        SELECT pg_advisory_xact_lock(lock_id)
+        FROM (SELECT DISTINCT hashtextextended(key, 0) AS lock_id
+              FROM unnest(${place}::text[]) AS key
+              ORDER BY lock_id) AS in_one_order
+    """
 
 
 EventHandler = Callable[[Work, Sequence[Any]], Awaitable[Announcements]]

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
-from delivery.database import columns
+from delivery.database import NewRows, Write, write_together
 from delivery.envelope import Envelope, new_id
 from delivery.handling import EventLike, Work
 
@@ -16,12 +16,10 @@ LARGEST_NAMES = 20_000
 CHANNEL = "delivery_outbox"
 """Where a process whose own relay is not the active one wakes the one that is."""
 
-_COLUMNS = (
-    "topic", "key", "event_id", "event_type", "said_at", "correlation_id", "causation_id", "actor", "traceparent",
-    "body",
-)  # fmt: skip
-_COPIED = 50
-"""So many rows are copied in, at half the cost of `unnest`; fewer are not worth its second round trip."""
+_COLUMNS = {
+    "topic": "text", "key": "text", "event_id": "uuid", "event_type": "text", "said_at": "timestamptz",
+    "correlation_id": "text", "causation_id": "text", "actor": "text", "traceparent": "text", "body": "bytea",
+}  # fmt: skip
 
 
 class Speaker:
@@ -31,29 +29,18 @@ class Speaker:
         self._source = source
         self._topics = topics
 
-    async def say(self, work: Work, said: Sequence[tuple[EventLike, Envelope]]) -> None:
+    async def say(
+        self, work: Work, said: Sequence[tuple[EventLike, Envelope]], *, beside: Sequence[Write | NewRows] = ()
+    ) -> None:
         """Put events with their causes in the outbox; their keys are locked first, so row order is commit order.
 
-        Raises `ValueError` for an event of somebody else's topic or one that is too large.
+        What is to be written `beside` goes along. Raises `ValueError` for an event of somebody else's topic or one that
+        is too large.
         """
         rows = [self._row(event, cause, work.now) for event, cause in said]
-        if not rows:
-            return
-        await work.lock({event.key for event, _ in said})
-        if len(rows) >= _COPIED:
-            await work.db.copy_records_to_table("outbox", schema_name="delivery", columns=_COLUMNS, records=rows)
-            return
-        await work.db.execute(
-            f"""
-            INSERT INTO delivery.outbox ({", ".join(_COLUMNS)})
-            SELECT {", ".join(_COLUMNS)}
-            FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[], $7::text[],
-                        $8::text[], $9::text[], $10::bytea[], $11::int[])
-                 AS r ({", ".join(_COLUMNS)}, n)
-            ORDER BY n
-            """,
-            *columns(((*row, n) for n, row in enumerate(rows)), len(_COLUMNS) + 1),
-        )
+        if rows:
+            await work.lock({event.key for event, _ in said})
+        await write_together(work.db, [NewRows("delivery.outbox", _COLUMNS, rows), *beside])
 
     def _row(self, event: EventLike, cause: Envelope, now: dt.datetime) -> tuple[object, ...]:
         topic = self._topics.get(event.event_type)

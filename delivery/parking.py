@@ -147,8 +147,8 @@ class Parking:
     async def _replay_one(self, parked_id: int, *, by: str, edited: bytes | None) -> int | None:
         """One message; returns the next one of its key."""
         async with transaction(self._pool) as db:
-            await hear_shared(db)
             work = Work(db, self._clock())
+            await hear_shared(work)
             row = await self._first_of_its_key(work, parked_id)
             arrival = Arrival(
                 Position(row["topic"], row["partition"], row["offset"]),

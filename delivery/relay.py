@@ -116,6 +116,8 @@ class Relay:
                 "role": self._role,
                 # What it deletes moves its mark; of anybody else who deletes, the ids are kept.
                 "delivery.keeps_marks": "on",
+                # What it forgets to have sent in a crash of the server it finds on the topic, as after its own.
+                "synchronous_commit": "off",
                 # The lock of a relay whose machine is gone is free after some ten seconds.
                 "tcp_keepalives_idle": "5",
                 "tcp_keepalives_interval": "2",

@@ -179,8 +179,7 @@ class Restoring:
 
         Part of the transaction of `work`, which also moves the marks.
         """
-        await hear_shared(work.db)
-        await work.lock(key for arrival in arrivals if (key := arrival.key_text) is not None)
+        await hear_shared(work, (key for arrival in arrivals if (key := arrival.key_text) is not None))
         unknown = [each for each in await unknown_of(work.db, arrivals, self._source) if _id_of(each) not in copies]
         # What the outbox still holds of these is on its topic already.
         await work.db.execute(

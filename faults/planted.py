@@ -64,7 +64,7 @@ def answer_before_commit() -> None:
         late.add(task)
         task.add_done_callback(late.discard)
 
-    import_module("delivery.commands").transaction = hasty  # type: ignore[attr-defined]
+    import_module("delivery.commands").transaction_by_key = hasty  # type: ignore[attr-defined]
 
 
 def inbox_forgets() -> None:

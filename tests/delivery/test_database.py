@@ -1,0 +1,110 @@
+"""What is written together, and how statements of chunks and commands are planned."""
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from delivery import NewRows, Pool, Write, unseen, write_together
+from delivery.database import open_pool, transaction, transaction_by_key
+
+ITEMS = {"item_id": "text", "quantity": "numeric", "since": "date"}
+MORE = Write("UPDATE stock SET quantity = quantity + $2 WHERE item_id = ANY($1::text[])", [["A", "B"], 5])
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[Pool]:
+    pool = open_pool(database, role=None, name="test", size=2, transaction_idle_ms=60_000)
+    await pool
+    await pool.execute("CREATE SCHEMA kept")
+    await pool.execute("CREATE TABLE stock (item_id text PRIMARY KEY, quantity numeric CHECK (quantity >= 0))")
+    await pool.execute(
+        "CREATE TABLE kept.item (n bigint GENERATED ALWAYS AS IDENTITY, item_id text, quantity numeric, since date)"
+    )
+    await pool.execute("INSERT INTO stock VALUES ('A', 1), ('B', 2), ('C', 3)")
+    yield pool
+    await pool.close()
+
+
+def items(count: int) -> NewRows:
+    day = dt.date(2026, 1, 1)
+    return NewRows("kept.item", ITEMS, [(f"{count - n}", n, day if n % 2 else None) for n in range(count)])
+
+
+@pytest.mark.parametrize("count", [0, 1, 49, 50, 500])
+async def test_few_rows_and_many_are_written_in_their_order_beside_others(pool: Pool, count: int) -> None:
+    async with transaction(pool) as db:
+        assert await write_together(db, [MORE, items(count)]) == [2, count]
+    rows = await pool.fetch("SELECT item_id, quantity, since FROM kept.item ORDER BY n")
+    assert [tuple(row) for row in rows] == [tuple(row) for row in items(count).rows]
+    assert dict(await pool.fetch("SELECT * FROM stock")) == {"A": 6, "B": 7, "C": 3}
+
+
+async def test_nothing_to_write_asks_nothing(pool: Pool) -> None:
+    async with transaction(pool) as db:
+        assert await write_together(db, []) == []
+        assert await write_together(db, [items(0)]) == [0]
+
+
+async def test_a_part_that_fails_takes_the_others_with_it(pool: Pool) -> None:
+    too_much = Write("UPDATE stock SET quantity = quantity - $2 WHERE item_id = $1", ["C", 4])
+    with pytest.raises(asyncpg.CheckViolationError):
+        async with transaction(pool) as db:
+            await write_together(db, [items(3), too_much])
+    assert await pool.fetchval("SELECT count(*) FROM kept.item") == 0
+
+
+async def test_parts_that_would_not_see_each_other_are_refused(pool: Pool) -> None:
+    async with transaction(pool) as db:
+        with pytest.raises(ValueError, match="cannot write twice to a table"):
+            await write_together(db, [MORE, Write("DELETE FROM stock WHERE item_id = $1", ["A"])])
+        with pytest.raises(ValueError, match="not a plain INSERT"):
+            await write_together(db, [MORE, Write("SELECT 1", [])])
+
+
+async def test_a_chunk_finds_by_key_also_where_its_plan_was_made_for_an_empty_table(pool: Pool) -> None:
+    asked = f"""
+        SELECT big.id FROM unnest({unseen(1, "uuid")}) AS asked (id) JOIN big USING (id)
+    """
+    await pool.execute("CREATE TABLE big (id uuid PRIMARY KEY) WITH (autovacuum_enabled = off)")
+    async with transaction_by_key(pool) as db:
+        for _ in range(8):  # by now the plan is kept
+            await db.fetch(asked, [uuid4()])
+    await pool.execute("INSERT INTO big SELECT gen_random_uuid() FROM generate_series(1, 20000)")
+    async with transaction_by_key(pool) as db:
+        await db.fetch(asked, [uuid4()])
+        walked = "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'big'"
+        assert await db.fetchval(walked) == 0
+        assert await db.fetchval("SELECT current_setting('enable_seqscan')") == "off"
+    assert await pool.fetchval("SELECT current_setting('enable_seqscan')") == "on"
+
+
+async def test_a_transaction_by_key_commits_or_rolls_back(pool: Pool) -> None:
+    async with transaction_by_key(pool) as db:
+        await db.execute("INSERT INTO stock VALUES ('D', 4)")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await _twice(pool, "E")
+    async with transaction_by_key(pool) as db:
+        assert await db.fetchval("SELECT string_agg(item_id, '' ORDER BY item_id) FROM stock") == "ABCD"
+
+
+async def test_a_connection_that_is_lost_in_a_transaction_is_not_asked_to_roll_back(pool: Pool) -> None:
+    with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError)):
+        await _lose_its_connection(pool)
+    async with transaction_by_key(pool) as db:
+        assert await db.fetchval("SELECT 1") == 1
+
+
+async def _twice(pool: Pool, item_id: str) -> None:
+    async with transaction_by_key(pool) as db:
+        for _ in range(2):
+            await db.execute("INSERT INTO stock VALUES ($1, 5)", item_id)
+
+
+async def _lose_its_connection(pool: Pool) -> None:
+    async with transaction_by_key(pool) as db:
+        await pool.execute("SELECT pg_terminate_backend($1)", await db.fetchval("SELECT pg_backend_pid()"))
+        while True:
+            await db.execute("SELECT pg_sleep(0.01)")
