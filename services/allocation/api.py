@@ -83,7 +83,8 @@ async def raise_demand(body: RaiseDemand, at: PlannerDesk) -> Response:
     (`reference_taken`, unless that one is cancelled).
     """
     at.person.require_site(body.site_id)
-    return await at.do(body, keys=[body.item_id])
+    # Two calls with one reference may be about different items.
+    return await at.do(body, keys=[body.item_id, f"reference {body.reference}"])
 
 
 @router.post(

@@ -11,6 +11,7 @@ from asyncpg import Record
 from contracts.allocation import (
     DemandAllocated,
     DemandCancelled,
+    DemandShort,
     Share,
 )
 from contracts.values import Strategy
@@ -19,8 +20,8 @@ from services.allocation import queries
 from services.allocation.domain.claims import ClaimStatus
 from services.allocation.domain.terms import Demand, somewhere_still
 from services.allocation.following import floor_of, settle
-from services.allocation.promising import Outcome, serve, serve_waiting
-from services.allocation.store import AllocationStore, ItemTerms
+from services.allocation.promising import serve, serve_waiting
+from services.allocation.store import AllocationStore, CustomerTerms, ItemTerms
 from services.allocation.views import (
     CancelledView,
     PromiseView,
@@ -47,18 +48,19 @@ class ReplanDemand:
 async def raise_demands(work: Work, commands: Sequence[RaiseDemand]) -> Sequence[Answer]:
     """Promise at once, in the order of the calls."""
     store = AllocationStore(work.db)
-    # Two calls with one reference may be about different items: these keys come last, so nobody waits in a circle.
-    await work.lock(f"reference {command.reference}" for command in commands)
-    items = await store.items(command.item_id for command in commands)
-    customers = await store.active_customers(command.customer_id for command in commands)
-    taken = await store.referred_to(command.reference for command in commands)
+    terms = await store.terms(
+        (command.item_id for command in commands),
+        (command.customer_id for command in commands),
+        (command.reference for command in commands),
+    )
+    taken = dict(terms.referred_to)
     refused: dict[int, Answer] = {}
     demands: dict[int, Demand] = {}
     for n, command in enumerate(commands):
         no = _not_raised(
             command,
-            items.get(command.item_id),
-            known_customer=command.customer_id in customers,
+            terms.items.get(command.item_id),
+            known_customer=terms.customers.get(command.customer_id, CustomerTerms()).active,
             taken_by=taken.get(command.reference),
             today=somewhere_still(work.now),
         )
@@ -67,16 +69,15 @@ async def raise_demands(work: Work, commands: Sequence[RaiseDemand]) -> Sequence
         else:
             demands[n] = _demand(command, work.now)
             taken[command.reference] = demands[n].demand_id
-    outcomes = {
-        outcome.demand.demand_id: outcome for outcome in await serve(work, store, [*demands.values()], raised=True)
-    }
+    served = await serve(work, store, [*demands.values()], raised=True, terms=terms)
+    outcomes = {outcome.demand.demand_id: outcome for outcome in served}
     answers = []
     for n in range(len(commands)):
         if n in refused:
             answers.append(refused[n])
         else:
-            outcome = outcomes[demands[n].demand_id]
-            answers.append(Answer(promise_view(outcome), 201, outcome.events()))
+            told = outcomes[demands[n].demand_id].events()
+            answers.append(Answer(promise_view(told), 201, told))
     return answers
 
 
@@ -132,19 +133,20 @@ async def replan_demands(work: Work, commands: Sequence[ReplanDemand]) -> Sequen
     told: set[UUID] = set()
     for n, command in enumerate(commands):
         if n not in answers:
-            outcome = outcomes[command.demand_id]
-            says = [] if command.demand_id in told else outcome.events()
+            events = outcomes[command.demand_id].events()
+            says = [] if command.demand_id in told else events
             told.add(command.demand_id)
-            answers[n] = Answer(promise_view(outcome, rows[command.demand_id]), 200, says)
+            answers[n] = Answer(promise_view(events, rows[command.demand_id]), 200, says)
     return _with_more(answers, [event for outcome in waiting for event in outcome.events()])
 
 
-def promise_view(outcome: Outcome, row: Record | None = None) -> PromiseView:
-    """The promise of an outcome, as its caller gets it; `row` is the demand as it stands now, unless it is new."""
-    told = outcome.events()[0]
+def promise_view(events: Sequence[DemandAllocated | DemandShort], row: Record | None = None) -> PromiseView:
+    """The promise of an outcome's events, as its caller gets it; `row` is the demand as it is now, unless it is new."""
+    told = events[0]
     assert isinstance(told, DemandAllocated)  # noqa: S101
     fresh = "allocated" if not told.missing else "partly_allocated" if told.allocated else "short"
-    return PromiseView(
+    # All of it was checked as an event, a moment ago.
+    return PromiseView.model_construct(
         demand_id=told.demand_id,
         reference=told.reference,
         customer_id=told.customer_id,

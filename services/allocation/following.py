@@ -17,7 +17,7 @@ from services.allocation.domain.aisles import Shelf
 from services.allocation.domain.claims import Claim, ClaimStatus, Floor, Leaving, OpenHold, TakesTooMuch
 from services.allocation.domain.rules import broken_by_dates
 from services.allocation.domain.stock import PICKABLE, Spot, Stock
-from services.allocation.promising import serve_waiting, wishes_of
+from services.allocation.promising import serve_waiting, terms_of, wishes_of
 from services.allocation.store import AllocationStore, BatchSeen, HoldSeen, KnownSpot
 
 StockEvent = (
@@ -210,7 +210,7 @@ async def _correct_dates(
     await store.correct_dates([batch_seen(event) for event in corrected.values()], work.now)
     claims = floor.promised_of(corrected)
     demands = {demand.demand_id: demand for demand in await store.demands(claim.demand_id for claim in claims)}
-    wishes = await wishes_of(work, store, [*demands.values()])
+    wishes = wishes_of(work, demands.values(), await terms_of(store, demands.values()))
     for claim in claims:
         facts = corrected[claim.spot.batch_id].after
         stock = Stock(

@@ -18,10 +18,10 @@ from services.allocation.domain.picking import Pick, RefusedScan, Scanned, judge
 from services.allocation.domain.planning import plan
 from services.allocation.domain.rules import POLICIES, POLICY
 from services.allocation.domain.stock import Stock
-from services.allocation.domain.terms import somewhere_still, wanted_by
+from services.allocation.domain.terms import somewhere_still
 from services.allocation.following import floor_of, settle
-from services.allocation.promising import serve_waiting
-from services.allocation.store import AllocationStore, ItemTerms
+from services.allocation.promising import serve_waiting, terms_of, wishes_of
+from services.allocation.store import AllocationStore
 from services.allocation.views import PickView, ScanAnswer, TypedScan
 
 MOST_NAMED = 10
@@ -278,16 +278,9 @@ class _Tellers:
             demand.demand_id: demand
             for demand in await store.demands((demand_id for demand_id, _, _ in exchanges), cancelled=True)
         }
-        items = await store.items(demand.item_id for demand in demands.values())
-        rules = await store.life_rules(demand.customer_id for demand in demands.values())
+        wishes = wishes_of(self._work, demands.values(), await terms_of(store, demands.values()))
         for demand_id, stock, quantity in exchanges:
-            demand = demands[demand_id]
-            wanted = wanted_by(
-                demand,
-                rules.get(demand.customer_id, ()),
-                expiry_required=items.get(demand.item_id, ItemTerms()).expiry_required,
-                today=self._today,
-            )
+            demand, wanted = demands[demand_id], wishes[demand_id]
             # What is promised there now is what would be exchanged, so it counts as free.
             offer = stock._replace(quantity=max(stock.quantity, quantity))
             made = plan(wanted._replace(quantity=quantity), [offer], POLICIES[POLICY], ORDERS[wanted.strategy])

@@ -17,7 +17,18 @@ from services.allocation.domain.planning import PassedOver, Plan, Wanted, plan
 from services.allocation.domain.record import inputs_of, outcome_of
 from services.allocation.domain.rules import POLICIES, POLICY
 from services.allocation.domain.terms import Demand, somewhere_still, wanted_by
-from services.allocation.store import PROMISED_SEEN, AllocationStore, ItemTerms, Kept, NewPlan, NewReservation
+from services.allocation.store import (
+    PROMISED_SEEN,
+    AllocationStore,
+    CustomerTerms,
+    ItemTerms,
+    Kept,
+    NewPlan,
+    NewReservation,
+    Terms,
+    missing_now,
+    new_demands,
+)
 
 MOST_SAID = 50
 """Passed-over batches that one event or answer names."""
@@ -130,16 +141,17 @@ async def serve(
     *,
     raised: bool = False,
     anyway: Collection[UUID] = (),
+    terms: Terms | None = None,
 ) -> list[Outcome]:
     """Promise what there is to `demands`, in the order given, and keep it.
 
     `raised` demands are new and kept here. Of the others only those get a new plan that get something, or are among
-    `anyway` (their promise changed, so it is said again).
+    `anyway` (their promise changed, so it is said again). `terms` are those of its items and customers, if known.
     """
     if not demands:
         return []
-    items = await store.items(demand.item_id for demand in demands)
-    wishes = await wishes_of(work, store, demands, items)
+    terms = terms or await terms_of(store, demands)
+    wishes = wishes_of(work, demands, terms)
     kept = {} if raised else await store.shares_of(demand.demand_id for demand in demands)
     plans = await _plan(store, demands, wishes)
     outcomes: list[Outcome] = []
@@ -169,20 +181,14 @@ async def serve(
                 demand,
                 tuple(shares),
                 made,
-                items.get(demand.item_id, _UNKNOWN_ITEM).sequence,
+                terms.items.get(demand.item_id, _UNKNOWN_ITEM).sequence,
                 work.now,
             )
         )
-    if reservations:
-        await store.promise(reservations, work.now)
-    missing = {outcome.demand.demand_id: outcome.plan.missing for outcome in outcomes}
-    if raised:
-        await store.raise_demands(demands, missing)
-    elif missing:
-        await store.miss(missing)
     if outcomes:
-        await store.keep_plans(
-            (
+        missing = {outcome.demand.demand_id: outcome.plan.missing for outcome in outcomes}
+        await store.promise(
+            [
                 NewPlan(
                     outcome.plan_id,
                     outcome.demand,
@@ -192,25 +198,27 @@ async def serve(
                     outcome_of(outcome.plan),
                 )
                 for outcome in outcomes
-            ),
+            ],
+            reservations,
+            new_demands(demands, missing) if raised else missing_now(missing),
             work.now,
         )
     return outcomes
 
 
-async def wishes_of(
-    work: Work, store: AllocationStore, demands: Sequence[Demand], items: dict[str, ItemTerms] | None = None
-) -> dict[UUID, Wanted]:
-    """What each demand asks for by the rules of today; `items` are the terms of its items, where they are known."""
-    if items is None:
-        items = await store.items(demand.item_id for demand in demands)
-    rules = await store.life_rules(demand.customer_id for demand in demands)
+async def terms_of(store: AllocationStore, demands: Collection[Demand]) -> Terms:
+    """What is known of the items and customers of demands."""
+    return await store.terms((demand.item_id for demand in demands), (demand.customer_id for demand in demands))
+
+
+def wishes_of(work: Work, demands: Iterable[Demand], terms: Terms) -> dict[UUID, Wanted]:
+    """What each demand asks for by the rules of today."""
     today = somewhere_still(work.now)
     return {
         demand.demand_id: wanted_by(
             demand,
-            rules.get(demand.customer_id, ()),
-            expiry_required=items.get(demand.item_id, _UNKNOWN_ITEM).expiry_required,
+            terms.customers.get(demand.customer_id, _UNKNOWN_CUSTOMER).rules,
+            expiry_required=terms.items.get(demand.item_id, _UNKNOWN_ITEM).expiry_required,
             today=today,
         )
         for demand in demands
@@ -242,6 +250,7 @@ async def serve_waiting(
 
 
 _UNKNOWN_ITEM = ItemTerms()
+_UNKNOWN_CUSTOMER = CustomerTerms()
 
 
 async def _plan(store: AllocationStore, demands: Sequence[Demand], wishes: dict[UUID, Wanted]) -> dict[UUID, Plan]:
@@ -255,14 +264,16 @@ async def _plan(store: AllocationStore, demands: Sequence[Demand], wishes: dict[
     to_load = aisles.to_load()
     if not to_load:
         return nothing_wanted
-    for shelf, found in (await store.withheld(aisles.shelves)).items():
-        aisles.withhold(shelf, found)
+    shelves = aisles.shelves
     plans: dict[UUID, Plan] = {}
     while to_load:
-        for aisle, along in zip(to_load, await store.along(to_load), strict=True):
-            aisles.fill(aisle, along)
+        along, withheld = await store.look(to_load, shelves)
+        for aisle, found in zip(to_load, along, strict=True):
+            aisles.fill(aisle, found)
+        for shelf, found in withheld.items():
+            aisles.withhold(shelf, found)
         plans = aisles.serve(rules)
-        to_load = aisles.to_load(plans)
+        to_load, shelves = aisles.to_load(plans), {}
     short = [asking for asking in askings if asking.wanted.quantity and plans[asking.demand_id].missing]
     if short:
         beside = await store.elsewhere({asking.shelf for asking in short})

@@ -4,7 +4,7 @@ Every method expects that the items concerned are locked (`Work.lock`), unless i
 """
 
 from services.allocation.store.catalog import Catalog
-from services.allocation.store.demands import Demands
+from services.allocation.store.demands import Demands, missing_now, new_demands
 from services.allocation.store.ledger import Ledger
 from services.allocation.store.looking import Looking
 from services.allocation.store.mending import COPIES, Mending
@@ -14,6 +14,7 @@ from services.allocation.store.rows import (
     OPEN_CLAIM,
     PROMISED_SEEN,
     BatchSeen,
+    CustomerTerms,
     HoldSeen,
     ItemTerms,
     Kept,
@@ -21,6 +22,7 @@ from services.allocation.store.rows import (
     NewPlan,
     NewReservation,
     NewShipment,
+    Terms,
 )
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "PROMISED_SEEN",
     "AllocationStore",
     "BatchSeen",
+    "CustomerTerms",
     "HoldSeen",
     "ItemTerms",
     "Kept",
@@ -36,6 +39,9 @@ __all__ = [
     "NewPlan",
     "NewReservation",
     "NewShipment",
+    "Terms",
+    "missing_now",
+    "new_demands",
 ]
 
 

@@ -79,13 +79,6 @@ class Catalog(Tables):
         )
         return {row["customer_id"] for row in rows if row["changed"]}
 
-    async def active_customers(self, customer_ids: Iterable[str]) -> set[str]:
-        """Which of these the catalog knows as customers that may buy; needs no lock."""
-        rows = await self._db.fetch(
-            "SELECT customer_id FROM customer WHERE customer_id = ANY($1::text[]) AND active", [*{*customer_ids}]
-        )
-        return {row["customer_id"] for row in rows}
-
     async def define_sites(self, sites: Collection[SiteDefined]) -> None:
         """Keep what is newer than what is known."""
         await self._db.execute(

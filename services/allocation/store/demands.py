@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from uuid import UUID
 
-from delivery import columns
+from delivery import NewRows, Write, columns
 from services.allocation.domain.aisles import Shelf
 from services.allocation.domain.terms import Demand
 from services.allocation.store.rows import (
@@ -13,11 +13,50 @@ from services.allocation.store.rows import (
     demand_of,
 )
 
-# New rows are copied in: a chunk's worth costs a third of what `unnest` does.
-_DEMAND_COLUMNS = (
-    "demand_id", "reference", "customer_id", "site_id", "item_id", "unit", "quantity", "missing", "needed_on",
-    "strategy", "batch_no", "min_days_left", "min_percent_left", "raised_at",
-)  # fmt: skip
+_COLUMNS = {
+    "demand_id": "uuid", "reference": "text", "customer_id": "text", "site_id": "text", "item_id": "text",
+    "unit": "text", "quantity": "numeric", "missing": "numeric", "needed_on": "date", "strategy": "text",
+    "batch_no": "text", "min_days_left": "int", "min_percent_left": "int", "raised_at": "timestamptz",
+}  # fmt: skip
+
+
+def new_demands(demands: Sequence[Demand], missing: dict[UUID, Decimal]) -> NewRows:
+    """New demands, with what was left missing when they were first planned."""
+    return NewRows(
+        "demand",
+        _COLUMNS,
+        [
+            (
+                demand.demand_id,
+                demand.reference,
+                demand.customer_id,
+                demand.site_id,
+                demand.item_id,
+                demand.unit,
+                demand.quantity,
+                missing.get(demand.demand_id, demand.missing),
+                demand.needed_on,
+                str(demand.strategy),
+                demand.batch_no,
+                demand.min_days_left,
+                demand.min_percent_left,
+                demand.raised_at,
+            )
+            for demand in demands
+        ],
+    )
+
+
+def missing_now(missing: dict[UUID, Decimal]) -> Write:
+    """Demands miss so much now."""
+    return Write(
+        """
+        UPDATE demand SET missing = now.missing
+        FROM unnest($1::uuid[], $2::numeric[]) AS now (demand_id, missing)
+        WHERE demand.demand_id = now.demand_id
+        """,
+        columns(missing.items(), 2),
+    )
 
 
 class Demands(Tables):
@@ -40,18 +79,6 @@ class Demands(Tables):
             cancelled,
         )
         return [demand_of(row) for row in rows]
-
-    async def referred_to(self, references: Iterable[str]) -> dict[str, UUID]:
-        """The oldest demand that is not cancelled of each of these references; the references must be locked."""
-        rows = await self._db.fetch(
-            """
-            SELECT DISTINCT ON (reference) reference, demand_id FROM demand
-            WHERE reference = ANY($1::text[]) AND cancelled_at IS NULL
-            ORDER BY reference, raised_at, demand_id
-            """,
-            [*{*references}],
-        )
-        return {row["reference"]: row["demand_id"] for row in rows}
 
     async def items_of(self, demand_ids: Iterable[UUID]) -> dict[UUID, str]:
         """Which item each demand is about; needs no lock."""
@@ -134,41 +161,4 @@ class Demands(Tables):
             WHERE demand.demand_id = lost.demand_id
             """,
             *columns(lost.items(), 2),
-        )
-
-    async def raise_demands(self, demands: Sequence[Demand], missing: dict[UUID, Decimal]) -> None:
-        """Keep new demands, with what was left missing when they were first planned."""
-        await self._db.copy_records_to_table(
-            "demand",
-            columns=_DEMAND_COLUMNS,
-            records=[
-                (
-                    demand.demand_id,
-                    demand.reference,
-                    demand.customer_id,
-                    demand.site_id,
-                    demand.item_id,
-                    demand.unit,
-                    demand.quantity,
-                    missing.get(demand.demand_id, demand.missing),
-                    demand.needed_on,
-                    str(demand.strategy),
-                    demand.batch_no,
-                    demand.min_days_left,
-                    demand.min_percent_left,
-                    demand.raised_at,
-                )
-                for demand in demands
-            ],
-        )
-
-    async def miss(self, missing: dict[UUID, Decimal]) -> None:
-        """Demands miss so much now."""
-        await self._db.execute(
-            """
-            UPDATE demand SET missing = now.missing
-            FROM unnest($1::uuid[], $2::numeric[]) AS now (demand_id, missing)
-            WHERE demand.demand_id = now.demand_id
-            """,
-            *columns(missing.items(), 2),
         )

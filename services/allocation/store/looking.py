@@ -4,10 +4,11 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
+import orjson
 from asyncpg import Record
 
 from contracts.values import Strategy
-from delivery import columns
+from delivery import columns, unseen
 from services.allocation.domain.aisles import Aisle, Shelf
 from services.allocation.domain.stock import Spot, Stock
 from services.allocation.domain.terms import LifeRule
@@ -18,11 +19,69 @@ from services.allocation.store.rows import (
     PROMISED_SEEN,
     STOCK,
     WITHHELD_SEEN,
+    CustomerTerms,
     ItemTerms,
     Kept,
     Tables,
+    Terms,
     stock_of,
 )
+
+_FOUND = ", ".join(f"found.{name}" for name in STOCK.split(", "))
+
+# The planner would plan each time, for the number of demands of this time: most of a small chunk's database time.
+_LOOK = f"""
+    SELECT aisle.n, NULL AS item_id, NULL AS held_for, {_FOUND}
+    FROM unnest({unseen(1, "int")}, {unseen(2, "text")}, {unseen(3, "text")}, {unseen(4, "text")}, {unseen(5, "text")},
+                {unseen(6, "date")}, {unseen(7, "numeric")}, {unseen(8, "int")})
+         AS aisle (n, item_id, site_id, strategy, batch_no, from_day, need, most)
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM (SELECT *, sum(free) OVER (ROWS UNBOUNDED PRECEDING) - free AS before
+              FROM (
+                    (SELECT {STOCK} FROM shelf
+                     WHERE aisle.strategy = 'fefo' AND offered AND shelf.item_id = aisle.item_id
+                       AND shelf.site_id = aisle.site_id AND use_by >= aisle.from_day
+                     ORDER BY use_by, received_on, batch_no, batch_id, location_id
+                     LIMIT aisle.most)
+                    UNION ALL
+                    (SELECT {STOCK} FROM shelf
+                     WHERE aisle.strategy = 'fifo' AND offered AND shelf.item_id = aisle.item_id
+                       AND shelf.site_id = aisle.site_id AND use_by >= aisle.from_day
+                     ORDER BY received_on, use_by, batch_no, batch_id, location_id
+                     LIMIT aisle.most)
+                    UNION ALL
+                    (SELECT {STOCK} FROM shelf
+                     WHERE aisle.strategy = 'lifo' AND offered AND shelf.item_id = aisle.item_id
+                       AND shelf.site_id = aisle.site_id AND use_by >= aisle.from_day
+                     ORDER BY received_on DESC, use_by, batch_no, batch_id, location_id
+                     LIMIT aisle.most)
+                    UNION ALL
+                    (SELECT {STOCK} FROM shelf
+                     WHERE aisle.strategy = 'specified' AND shelf.item_id = aisle.item_id
+                       AND shelf.site_id = aisle.site_id AND shelf.batch_no = aisle.batch_no AND free > 0
+                     ORDER BY offered DESC, use_by, received_on, batch_no, batch_id, location_id
+                     LIMIT aisle.most)
+              ) AS walked
+        ) AS summed
+        WHERE before < aisle.need
+    ) AS found
+    UNION ALL
+    SELECT NULL, found.item_id, CASE WHEN found.held THEN {HELD_FOR} END, {_FOUND}
+    FROM unnest({unseen(9, "text")}, {unseen(10, "text")}, {unseen(11, "date")}) AS asked (item_id, site_id, from_day)
+    CROSS JOIN LATERAL (
+        (SELECT item_id, held, {STOCK} FROM shelf
+         WHERE withheld AND shelf.item_id = asked.item_id AND shelf.site_id = asked.site_id
+         ORDER BY use_by, received_on, batch_no
+         LIMIT {WITHHELD_SEEN})
+        UNION ALL
+        (SELECT item_id, held, {STOCK} FROM shelf
+         WHERE offered AND shelf.item_id = asked.item_id AND shelf.site_id = asked.site_id
+           AND use_by < asked.from_day
+         ORDER BY use_by, received_on, batch_no, batch_id, location_id
+         LIMIT {WITHHELD_SEEN})
+    ) AS found
+"""
 
 
 class Looking(Tables):
@@ -30,93 +89,82 @@ class Looking(Tables):
 
     async def items(self, item_ids: Iterable[str]) -> dict[str, ItemTerms]:
         """What is known of these items; those never heard of are absent."""
-        rows = await self._db.fetch(
-            "SELECT item_id, expiry_required, sequence, base_unit FROM item WHERE item_id = ANY($1::text[])",
+        return (await self.terms(item_ids, ())).items
+
+    async def terms(
+        self, item_ids: Iterable[str], customer_ids: Iterable[str], references: Iterable[str] = ()
+    ) -> Terms:
+        """What is known of these items and customers, and which demand, not cancelled, has these references.
+
+        The references must be locked. Those never heard of are absent.
+        """
+        row = await self._db.fetchrow(
+            f"""
+            SELECT ARRAY(SELECT ROW(item_id, expiry_required, sequence, base_unit)
+                         FROM item WHERE item_id = ANY({unseen(1, "text")})),
+                   ARRAY(SELECT ROW(customer_id, active, shelf_life_rules::text)
+                         FROM customer WHERE customer_id = ANY({unseen(2, "text")})),
+                   ARRAY(SELECT DISTINCT ON (reference) ROW(reference, demand_id)
+                         FROM demand
+                         WHERE reference = ANY({unseen(3, "text")}) AND cancelled_at IS NULL
+                         ORDER BY reference, raised_at, demand_id)
+            """,
             [*{*item_ids}],
-        )
-        return {row["item_id"]: ItemTerms(row["expiry_required"], row["sequence"], row["base_unit"]) for row in rows}
-
-    async def life_rules(self, customer_ids: Iterable[str]) -> dict[str, list[LifeRule]]:
-        """What these customers want left of a batch's life."""
-        rows = await self._db.fetch(
-            "SELECT customer_id, shelf_life_rules FROM customer WHERE customer_id = ANY($1::text[])",
             [*{*customer_ids}],
+            [*{*references}],
         )
-        return {
-            row["customer_id"]: [
-                LifeRule(rule.get("item_id"), rule.get("min_days"), rule.get("min_percent"))
-                for rule in row["shelf_life_rules"]["rules"]
-            ]
-            for row in rows
-        }
+        items, customers, referred = row or ((), (), ())
+        return Terms(
+            {item_id: ItemTerms(*known) for item_id, *known in items},
+            {
+                customer_id: CustomerTerms(
+                    active,
+                    tuple(
+                        LifeRule(rule.get("item_id"), rule.get("min_days"), rule.get("min_percent"))
+                        for rule in orjson.loads(said)["rules"]
+                    ),
+                )
+                for customer_id, active, said in customers
+            },
+            dict(referred),
+        )
 
-    async def along(self, aisles: Sequence[Aisle]) -> list[list[Stock]]:
-        """The beginning of each aisle, in its order: as many rows as are needed by quantity, and no more than allowed.
+    async def look(
+        self, aisles: Sequence[Aisle], shelves: dict[Shelf, dt.date]
+    ) -> tuple[list[list[Stock]], dict[Shelf, list[Stock]]]:
+        """The beginning of each aisle, and what of some shelves none of the demands can have.
 
-        One index walk an aisle. The window sums up what was walked past, so that nothing beyond the need is returned.
+        Of an aisle as many rows in its order as are needed by quantity, and no more than allowed: one index walk an
+        aisle, with a window that sums up what was walked past, so that nothing beyond the need is returned.
+
+        Of each shelf free stock that is held, not released, not pickable, or too old for all of the demands (before the
+        day that `shelves` says): the first `WITHHELD_SEEN` of each of the two kinds by last usable day.
         """
         rows = await self._db.fetch(
-            f"""
-            SELECT aisle.n, found.*
-            FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::numeric[], $8::int[])
-                 AS aisle (n, item_id, site_id, strategy, batch_no, from_day, need, most)
-            CROSS JOIN LATERAL (
-                SELECT *
-                FROM (SELECT *, sum(free) OVER (ROWS UNBOUNDED PRECEDING) - free AS before
-                      FROM (
-                            (SELECT {STOCK} FROM shelf
-                             WHERE aisle.strategy = 'fefo' AND offered AND shelf.item_id = aisle.item_id
-                               AND shelf.site_id = aisle.site_id AND use_by >= aisle.from_day
-                             ORDER BY use_by, received_on, batch_no, batch_id, location_id
-                             LIMIT aisle.most)
-                            UNION ALL
-                            (SELECT {STOCK} FROM shelf
-                             WHERE aisle.strategy = 'fifo' AND offered AND shelf.item_id = aisle.item_id
-                               AND shelf.site_id = aisle.site_id AND use_by >= aisle.from_day
-                             ORDER BY received_on, use_by, batch_no, batch_id, location_id
-                             LIMIT aisle.most)
-                            UNION ALL
-                            (SELECT {STOCK} FROM shelf
-                             WHERE aisle.strategy = 'lifo' AND offered AND shelf.item_id = aisle.item_id
-                               AND shelf.site_id = aisle.site_id AND use_by >= aisle.from_day
-                             ORDER BY received_on DESC, use_by, batch_no, batch_id, location_id
-                             LIMIT aisle.most)
-                            UNION ALL
-                            (SELECT {STOCK} FROM shelf
-                             WHERE aisle.strategy = 'specified' AND shelf.item_id = aisle.item_id
-                               AND shelf.site_id = aisle.site_id AND shelf.batch_no = aisle.batch_no AND free > 0
-                             ORDER BY offered DESC, use_by, received_on, batch_no, batch_id, location_id
-                             LIMIT aisle.most)
-                      ) AS walked
-                ) AS summed
-                WHERE before < aisle.need
-            ) AS found
-            """,
+            _LOOK,
             *columns(
                 (
-                    (
-                        n,
-                        *aisle.shelf,
-                        str(aisle.strategy),
-                        aisle.batch_no,
-                        aisle.from_day,
-                        aisle.need,
-                        aisle.rows,
-                    )
+                    (n, *aisle.shelf, str(aisle.strategy), aisle.batch_no, aisle.from_day, aisle.need, aisle.rows)
                     for n, aisle in enumerate(aisles)
                 ),
                 8,
             ),
+            *columns(((*shelf, from_day) for shelf, from_day in shelves.items()), 3),
         )
-        found: list[list[Stock]] = [[] for _ in aisles]
+        along: list[list[Stock]] = [[] for _ in aisles]
+        withheld: dict[Shelf, list[Stock]] = {}
         for row in rows:
-            found[row["n"]].append(stock_of(row))
+            if (n := row["n"]) is None:
+                shelf = (row["item_id"], row["site_id"])
+                withheld.setdefault(shelf, []).append(stock_of(row, row["held_for"] or ""))
+            else:
+                along[n].append(stock_of(row))
         named = [n for n, aisle in enumerate(aisles) if aisle.strategy is Strategy.SPECIFIED]
-        if any(found[n] for n in named):
-            reasons = await self._held_for({stock.spot.batch_id for n in named for stock in found[n]})
+        if any(along[n] for n in named):
+            reasons = await self._held_for({stock.spot.batch_id for n in named for stock in along[n]})
             for n in named:
-                found[n] = [stock._replace(held_for=_covering(reasons, stock.spot)) for stock in found[n]]
-        return found
+                along[n] = [stock._replace(held_for=_covering(reasons, stock.spot)) for stock in along[n]]
+        return along, withheld
 
     async def _held_for(self, batch_ids: Collection[UUID]) -> list[Record]:
         return await self._db.fetch(
@@ -128,35 +176,6 @@ class Looking(Tables):
             """,
             [*batch_ids],
         )
-
-    async def withheld(self, shelves: dict[Shelf, dt.date]) -> dict[Shelf, list[Stock]]:
-        """Free stock that none of the demands can have: held, not released, not pickable, or too old for all of them.
-
-        Of each shelf the first `WITHHELD_SEEN` of each of the two kinds by last usable day.
-        """
-        rows = await self._db.fetch(
-            f"""
-            SELECT found.*, CASE WHEN found.held THEN {HELD_FOR} END AS held_for
-            FROM unnest($1::text[], $2::text[], $3::date[]) AS asked (item_id, site_id, from_day)
-            CROSS JOIN LATERAL (
-                (SELECT item_id, held, {STOCK} FROM shelf
-                 WHERE withheld AND shelf.item_id = asked.item_id AND shelf.site_id = asked.site_id
-                 ORDER BY use_by, received_on, batch_no
-                 LIMIT {WITHHELD_SEEN})
-                UNION ALL
-                (SELECT item_id, held, {STOCK} FROM shelf
-                 WHERE offered AND shelf.item_id = asked.item_id AND shelf.site_id = asked.site_id
-                   AND use_by < asked.from_day
-                 ORDER BY use_by, received_on, batch_no, batch_id, location_id
-                 LIMIT {WITHHELD_SEEN})
-            ) AS found
-            """,
-            *columns(((*shelf, from_day) for shelf, from_day in shelves.items()), 3),
-        )
-        found: dict[Shelf, list[Stock]] = {}
-        for row in rows:
-            found.setdefault((row["item_id"], row["site_id"]), []).append(stock_of(row, row["held_for"] or ""))
-        return found
 
     async def elsewhere(self, shelves: Collection[Shelf]) -> dict[Shelf, list[Stock]]:
         """What explains a shortage: stock that is all promised to others, and stock at other sites.

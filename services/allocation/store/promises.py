@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from delivery import columns
+from delivery import NewRows, Write, columns, write_together
 from services.allocation.domain.claims import Claim
 from services.allocation.domain.stock import Spot
 from services.allocation.store.rows import (
@@ -18,76 +18,40 @@ from services.allocation.store.rows import (
     claim_of,
 )
 
-# New rows are copied in: a chunk's worth costs a third of what `unnest` does.
-_PLAN_COLUMNS = (
-    "plan_id", "demand_id", "item_id", "inventory_sequence", "policy", "inputs", "outcome", "decided_at",
-)  # fmt: skip
-_RESERVATION_COLUMNS = (
-    "reservation_id", "demand_id", "plan_id", "item_id", "batch_id", "site_id", "location_id", "quality", "quantity",
-    "promised_at", "changed_at",
-)  # fmt: skip
+_PLAN_COLUMNS = {
+    "plan_id": "uuid", "demand_id": "uuid", "item_id": "text", "inventory_sequence": "bigint", "policy": "text",
+    "inputs": "text", "outcome": "text", "decided_at": "timestamptz",
+}  # fmt: skip
+_RESERVATION_COLUMNS = {
+    "reservation_id": "uuid", "demand_id": "uuid", "plan_id": "uuid", "item_id": "text", "batch_id": "uuid",
+    "site_id": "text", "location_id": "text", "quality": "text", "quantity": "numeric", "promised_at": "timestamptz",
+    "changed_at": "timestamptz",
+}  # fmt: skip
 
 
 class Promises(Tables):
     """The tables `plan` and `reservation`."""
 
-    async def keep_plans(self, plans: Iterable[NewPlan], now: dt.datetime) -> None:
-        """Keep how promises were decided."""
-        await self._db.copy_records_to_table(
-            "plan",
-            columns=_PLAN_COLUMNS,
-            records=[
-                (
-                    plan.plan_id,
-                    plan.demand.demand_id,
-                    plan.demand.item_id,
-                    plan.sequence,
-                    plan.policy,
-                    orjson.dumps(plan.inputs).decode(),
-                    orjson.dumps(plan.outcome).decode(),
-                    now,
-                )
-                for plan in plans
-            ],
-        )
+    async def promise(
+        self,
+        plans: Sequence[NewPlan],
+        reservations: Sequence[NewReservation],
+        demands: NewRows | Write,
+        now: dt.datetime,
+    ) -> None:
+        """Keep how promises were decided, take them from what is free, and write what their `demands` miss.
 
-    async def promise(self, reservations: Sequence[NewReservation], now: dt.datetime) -> None:
-        """Take what is promised from what is free. The CHECK on `shelf.free` is the last guard against promising twice.
-
-        Raises `AssertionError` when a spot is not there at all.
+        The CHECK on `shelf.free` is the last guard against promising twice. Raises `AssertionError` when a spot is not
+        there at all.
         """
         taken: dict[Spot, Decimal] = {}
         for promised in reservations:
             taken[promised.spot] = taken.get(promised.spot, Decimal(0)) + promised.quantity
-        done = await self._db.execute(
-            """
-            UPDATE shelf SET free = shelf.free - taken.quantity
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::numeric[])
-                 AS taken (batch_id, site_id, location_id, quality, quantity)
-            WHERE shelf.batch_id = taken.batch_id AND shelf.site_id = taken.site_id
-              AND shelf.location_id = taken.location_id AND shelf.quality = taken.quality
-            """,
-            *columns(((*spot, quantity) for spot, quantity in taken.items()), 5),
+        done, *_ = await write_together(
+            self._db, [_taking(taken), _new_reservations(reservations, now), _new_plans(plans, now), demands]
         )
-        if done != f"UPDATE {len(taken)}":
-            raise AssertionError(f"{len(taken)} spots were promised from, and the shelf said {done}")
-        await self._db.copy_records_to_table(
-            "reservation",
-            columns=_RESERVATION_COLUMNS,
-            records=[
-                (
-                    promised.reservation_id,
-                    promised.demand.demand_id,
-                    promised.plan_id,
-                    promised.demand.item_id,
-                    *promised.spot,
-                    promised.quantity,
-                    now,
-                    now,
-                )
-                for promised in reservations
-            ],
-        )
+        if done != len(taken):
+            raise AssertionError(f"{len(taken)} spots were promised from, and the shelf has {done} of them")
 
     async def claims(
         self,
@@ -213,3 +177,56 @@ class Promises(Tables):
             now,
             [claim.line_id for claim in claims],
         )
+
+
+def _taking(quantities: dict[Spot, Decimal]) -> Write:
+    return Write(
+        """
+        UPDATE shelf SET free = shelf.free - taken.quantity
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::numeric[])
+             AS taken (batch_id, site_id, location_id, quality, quantity)
+        WHERE shelf.batch_id = taken.batch_id AND shelf.site_id = taken.site_id
+          AND shelf.location_id = taken.location_id AND shelf.quality = taken.quality
+        """,
+        columns(((*spot, quantity) for spot, quantity in quantities.items()), 5),
+    )
+
+
+def _new_reservations(reservations: Sequence[NewReservation], now: dt.datetime) -> NewRows:
+    return NewRows(
+        "reservation",
+        _RESERVATION_COLUMNS,
+        [
+            (
+                promised.reservation_id,
+                promised.demand.demand_id,
+                promised.plan_id,
+                promised.demand.item_id,
+                *promised.spot,
+                promised.quantity,
+                now,
+                now,
+            )
+            for promised in reservations
+        ],
+    )
+
+
+def _new_plans(plans: Sequence[NewPlan], now: dt.datetime) -> NewRows:
+    return NewRows(
+        "plan",
+        _PLAN_COLUMNS,
+        [
+            (
+                plan.plan_id,
+                plan.demand.demand_id,
+                plan.demand.item_id,
+                plan.sequence,
+                plan.policy,
+                orjson.dumps(plan.inputs).decode(),
+                orjson.dumps(plan.outcome).decode(),
+                now,
+            )
+            for plan in plans
+        ],
+    )

@@ -12,7 +12,7 @@ from contracts.values import Strategy
 from delivery import Connection
 from services.allocation.domain.claims import Claim, ClaimStatus
 from services.allocation.domain.stock import Spot, Stock
-from services.allocation.domain.terms import Demand
+from services.allocation.domain.terms import Demand, LifeRule
 
 WITHHELD_SEEN = 25
 """Of stock that cannot be promised, this many rows of a shelf are looked at to explain a plan."""
@@ -31,6 +31,21 @@ class ItemTerms:
     expiry_required: bool = True
     sequence: int = 0
     base_unit: str | None = None
+
+
+class CustomerTerms(NamedTuple):
+    """What is known of a customer: whether it may buy, and what it wants left of a batch's life."""
+
+    active: bool = False
+    rules: tuple[LifeRule, ...] = ()
+
+
+class Terms(NamedTuple):
+    """What plans are made by: terms of items and customers. `referred_to` are demands by their references."""
+
+    items: dict[str, ItemTerms]
+    customers: dict[str, CustomerTerms]
+    referred_to: dict[str, UUID]
 
 
 class Kept(NamedTuple):
