@@ -86,6 +86,8 @@ class Survey:
 class Service:
     """What a service is made of. `topics` are all topics of the system; it speaks on those it owns.
 
+    `gathers` are the least seconds between the beginnings of two chunks of which the first was not full: for one whom
+    nobody waits for, since small chunks cost others the processor. The first message after a pause never waits.
     `settings` are its own, beside `delivery.Settings`: they too are read from the environment, and refused at start.
     `metrics` are its own too, made with `registry=None`, and shown at `/metrics` beside those of the delivery layer;
     so are the gauges of its `survey`.
@@ -105,6 +107,7 @@ class Service:
     rebuilds: Sequence[Refold | Rehear] = ()
     cannot_know: Sequence[str] = ()
     settings: Sequence[type[BaseSettings]] = ()
+    gathers: float = 0.0
     metrics: Sequence[Collector] = ()
     survey: Survey | None = None
 
@@ -166,6 +169,7 @@ class Runtime:
             tracing=self.tracing,
             clock=clock,
             parked_in_a_row=settings.parked_in_a_row,
+            said=self.relay.wake,
         )
         self.consumer = Consumer(
             settings,
@@ -175,7 +179,7 @@ class Runtime:
             memory=self.memory,
             metrics=self.metrics,
             pulses=self.pulses,
-            committed=self.relay.wake,
+            gathers=service.gathers,
             people_wait=lambda: self.gathering.is_called(),
         )
         self.gathering = Gathering(
@@ -185,7 +189,7 @@ class Runtime:
             metrics=self.metrics,
             tracing=self.tracing,
             clock=clock,
-            committed=self.relay.wake,
+            said=self.relay.wake,
         )
         self.parking = Parking(self.pool, ears, self.chunks, clock)
         self._stopping = asyncio.Event()

@@ -214,6 +214,7 @@ class Chunks:
         tracing: Tracing,
         clock: Clock,
         parked_in_a_row: int,
+        said: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._ears = ears
@@ -222,6 +223,7 @@ class Chunks:
         self._tracing = tracing
         self._clock = clock
         self._parked_limit = parked_in_a_row
+        self._said = said
         self._parked_in_a_row = 0
 
     async def heard_up_to(self) -> dict[tuple[str, int], int]:
@@ -254,7 +256,9 @@ class Chunks:
             in_a_row = self._in_a_row_with(0 if fresh else sum(kind != "behind" for kind, _, _ in parked))
             if parked:
                 await park(work, parked)
-            await self.handle(work, fresh)
+            said = await self.handle(work, fresh)
+        if said:
+            self._said()
         # Only now: what was rolled back neither worked nor was parked.
         self._parked_in_a_row = 0 if fresh else in_a_row
         for kind, _, _ in parked:
@@ -336,9 +340,10 @@ class Chunks:
             )
         return in_a_row
 
-    async def handle(self, work: Work, heard: Sequence[Understood]) -> None:
-        """Call the handlers and write what they announce; part of the caller's transaction."""
+    async def handle(self, work: Work, heard: Sequence[Understood]) -> int:
+        """Call the handlers and write what they announce, as part of the caller's transaction; how much that is."""
         spans: list[Span] = []
+        announced = 0
         try:
             for handler, wave in waves(heard):
                 given: list[tuple[object, Envelope]] = []
@@ -366,6 +371,7 @@ class Chunks:
                     announcements = await handler(work, [message for message, _ in given])
                 said = causes_of(announcements, given)
                 await self._speaker.say(work, said)
+                announced += len(said)
                 self._metrics.count(self._metrics.heard, (each.envelope.type for each in wave))
                 self._metrics.count(self._metrics.said, (event.event_type for event, _ in said))
         except BaseException as error:
@@ -374,6 +380,7 @@ class Chunks:
             raise
         for span in spans:
             span.end()
+        return announced
 
     async def park_one(self, arrival: Arrival, kind: str, error: str, attempts: int) -> None:
         """Park one arrival that failed by itself, and remember that it was seen. Raises `Stopped` at the limit."""

@@ -109,14 +109,14 @@ class Gathering:
         metrics: Metrics,
         tracing: Tracing,
         clock: Clock,
-        committed: Callable[[], None],
+        said: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._speaker = speaker
         self._metrics = metrics
         self._tracing = tracing
         self._clock = clock
-        self._committed = committed
+        self._said = said
         self._handlers: dict[type, CommandHandler] = {}
         for handler in handlers:
             for command in getattr(handler, "commands", ()):
@@ -206,6 +206,7 @@ class Gathering:
                     name: call for call in reversed(group) if (name := (call.caller, call.idempotency_key)) not in given
                 }
                 todo = [call for call in group if firsts.get((call.caller, call.idempotency_key)) is call]
+                said: list[tuple[EventLike, Envelope]] = []
                 if todo:
                     heard = []
                     for call in todo:
@@ -217,7 +218,6 @@ class Gathering:
                         answers = await handler(work, [call.command for call in todo])
                     if len(answers) != len(todo):
                         raise AssertionError(f"{handler} gave {len(answers)} answers to {len(todo)} commands")
-                    said: list[tuple[EventLike, Envelope]] = []
                     for call, answer in zip(todo, answers, strict=True):
                         said += causes_of([_because(call, says) for says in answer.says], heard)
                     fresh = {
@@ -235,8 +235,8 @@ class Gathering:
             if span is not None:
                 span.end()
         self._metrics.command_group.observe(len(group))
-        if todo:
-            self._committed()
+        if said:
+            self._said()
         return [_matching(call, given, fresh=call in todo) for call in group]
 
 
@@ -369,8 +369,8 @@ class Desk:
 
     async def _fingerprint(self) -> bytes:
         """SHA-256 of what makes two calls the same: method, path, query, body."""
-        url = self._request.url
-        asked = f"{self._request.method} {url.path}?{url.query}\n".encode()
+        scope = self._request.scope
+        asked = f"{scope['method']} {scope['path']}?{scope['query_string'].decode('latin-1')}\n".encode()
         return hashlib.sha256(asked + await self._request.body()).digest()
 
 

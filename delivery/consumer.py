@@ -31,6 +31,7 @@ _PULSE_SECONDS = 200.0
 _ASK_SECONDS = 2.0
 _ASKED_IN_VAIN = 3
 """So many times the brokers had records that the client did not fetch: then it is replaced. Each time twice as many."""
+_ACKNOWLEDGE_SECONDS = 0.2
 _RECORDS_BESIDE_PEOPLE = 50
 """Of a chunk, while people wait for answers of this service."""
 _HAND_OVER_SECONDS = 20.0
@@ -39,8 +40,8 @@ _HAND_OVER_SECONDS = 20.0
 class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
     """Before partitions go to another member, the chunk in work is finished; `dealt` is called for new ones."""
 
-    def __init__(self, busy: asyncio.Lock, dealt: Callable[[], None]) -> None:
-        self._busy = busy
+    def __init__(self, finish: Callable[[], Awaitable[None]], dealt: Callable[[], None]) -> None:
+        self._finish = finish
         self._dealt = dealt
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
@@ -48,8 +49,7 @@ class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             return
         # A chunk that waits for a database longer than this is taken over by the new owner; the inbox keeps it once.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._busy.acquire(), _HAND_OVER_SECONDS)
-            self._busy.release()
+            await asyncio.wait_for(self._finish(), _HAND_OVER_SECONDS)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         self._dealt()
@@ -69,7 +69,7 @@ class Consumer:
         memory: Memory,
         metrics: Metrics,
         pulses: Pulses,
-        committed: Callable[[], None],
+        gathers: float = 0.0,
         people_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
@@ -79,9 +79,13 @@ class Consumer:
         self._service = service
         self._metrics = metrics
         self._pulses = pulses
-        self._committed = committed
+        self._gathers = gathers
+        self._began_at = float("-inf")
         self._people_wait = people_wait
         self._busy = asyncio.Lock()
+        self._client: AIOKafkaConsumer | None = None
+        self._settled: dict[TopicPartition, int] = {}
+        self._acknowledged_at = 0.0
         self._stopping = asyncio.Event()
         self._lag_at = 0.0
         self._one_by_one = False
@@ -122,14 +126,17 @@ class Consumer:
                         group=f"{self._settings.topic_prefix}batchwise.{self._service}",
                         topics=[topic for topic in self._topics if topic not in missing],
                         client=self._service,
-                        listener=_HandOver(self._busy, self._dealt),
+                        listener=_HandOver(self._finish, self._dealt),
                     )
+                self._client, self._settled = consumer, {}
                 try:
                     self.problem = None
                     delay = 0.1
                     await self._consume(consumer)
+                    await self._acknowledge(consumer)
                 finally:
                     self._beat()
+                    self._client = None
                     await consumer.stop()
             except (KafkaError, OSError, TimeoutError) as error:
                 self.problem = f"{type(error).__name__}: {error}"
@@ -170,13 +177,16 @@ class Consumer:
                 # Dealt anew during the poll: what it brought is read again from where the database stands.
                 continue
             if polled:
+                self._began_at = time.monotonic()
                 async with self._busy:
-                    await self._chunk(consumer, polled)
+                    await self._chunk(polled)
                 answered_at = time.monotonic()
                 self._unfetched, self._patience = {}, _ASKED_IN_VAIN
             elif time.monotonic() - answered_at > _ASK_SECONDS:
                 await self._ask_brokers(consumer)
                 answered_at = time.monotonic()
+            if not polled or time.monotonic() - self._acknowledged_at > _ACKNOWLEDGE_SECONDS:
+                await self._acknowledge(consumer)
             self._measure_lag(consumer)
             if self._missing and await self._some_came():
                 return
@@ -226,6 +236,16 @@ class Consumer:
                 polled: dict[TopicPartition, list[Any]] = await consumer.getmany(
                     timeout_ms=_POLL_MS, max_records=self.most_records()
                 )
+                # Taken from the client as they come: it fetches a partition again when nothing is left of it there.
+                while (
+                    polled
+                    and (early := self._began_at + self._gathers - time.monotonic()) > 0
+                    and (room := self.most_records() - sum(map(len, polled.values()))) > 0
+                    and not self._stopping.is_set()
+                ):
+                    more = await consumer.getmany(timeout_ms=min(int(early * 1000) + 1, _POLL_MS), max_records=room)
+                    for partition, records in more.items():
+                        polled.setdefault(partition, []).extend(records)
             except UnicodeDecodeError:
                 # The client lost what it had read before that record, so this consumer cannot go on.
                 self._one_by_one = True
@@ -264,7 +284,8 @@ class Consumer:
                 settled = await self._stand_still(stopped)
             if settled:
                 consumer.seek(partition, offset + 1)
-                await consumer.commit({partition: offset + 1})
+                self._settled[partition] = offset + 1
+                await self._acknowledge(consumer)
 
     async def _ask_brokers(self, consumer: AIOKafkaConsumer) -> None:
         """A poll without records says nothing: the client hides that the brokers are away, and that it does not fetch.
@@ -292,24 +313,37 @@ class Consumer:
             self._metrics.retries.labels("unfetched").inc()
             raise TimeoutError(f"the client does not fetch what is there, behind {_named(unfetched)}")
 
-    async def _chunk(self, consumer: AIOKafkaConsumer, polled: dict[TopicPartition, list[Any]]) -> None:
-        """Settle one chunk, then acknowledge it; a chunk that was given up at a stop is not acknowledged."""
+    async def _chunk(self, polled: dict[TopicPartition, list[Any]]) -> None:
+        """Settle one chunk; one that was given up at a stop is never acknowledged."""
         arrivals = [
             Arrival.of(record, self._settings.topic_prefix) for records in polled.values() for record in records
         ]
         began = time.perf_counter()
         if not await self._settle(arrivals):
             return
-        self._committed()
+        self._settled |= {partition: records[-1].offset + 1 for partition, records in polled.items()}
+        self._metrics.chunk_records.observe(len(arrivals))
+        self._metrics.chunk_seconds.observe(time.perf_counter() - began)
+
+    async def _acknowledge(self, consumer: AIOKafkaConsumer) -> None:
+        """Tell the group what took effect. The database knows it already: what a crash leaves untold is read again."""
+        settled, self._settled = self._settled, {}
+        self._acknowledged_at = time.monotonic()
+        if not settled:
+            return
         try:
             # While brokers are away this waits; read again by whoever begins again, the inbox drops the chunk.
             async with asyncio.timeout(_BROKER_SECONDS):
-                await consumer.commit({partition: records[-1].offset + 1 for partition, records in polled.items()})
+                await consumer.commit(settled)
         except (CommitFailedError, IllegalStateError) as error:
             # The partitions belong to another member by now. It will read the chunk again; the inbox drops it.
-            _log.warning("a chunk took effect but could not be acknowledged", error=str(error))
-        self._metrics.chunk_records.observe(len(arrivals))
-        self._metrics.chunk_seconds.observe(time.perf_counter() - began)
+            _log.warning("what took effect could not be acknowledged", error=str(error))
+
+    async def _finish(self) -> None:
+        """Wait for the chunk in work, and acknowledge what took effect."""
+        async with self._busy:
+            if self._client is not None:
+                await self._acknowledge(self._client)
 
     async def _settle(self, arrivals: Sequence[Arrival]) -> bool:
         """Until every arrival took effect or is parked. False: stopped before that."""

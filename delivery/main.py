@@ -119,6 +119,7 @@ def _serve(service: Service, settings: Settings) -> int:
                 access_log=False,
                 timeout_graceful_shutdown=5,
                 server_header=False,
+                proxy_headers=False,
             )
         )
         loop = asyncio.get_running_loop()

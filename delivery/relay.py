@@ -174,9 +174,12 @@ class Relay:
                     await connection.execute(_DELETE, [row["id"] for row in together], *columns(reached, 3))
                     self._metrics.sent.inc(len(together))
                 self._one_by_one = False
-            elif self._stopping.is_set():
+            # A full read may have left some; what came since the read has woken this.
+            if len(rows) == _ROWS:
+                continue
+            if self._stopping.is_set() and not rows:
                 return
-            else:
+            if not self._stopping.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), _IDLE_SECONDS)
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from contracts.integration import ItemDefined, PartnerDefined, PartnerRole, UniqueWithin
 from contracts.inventory import SiteDefined
 from contracts.values import DatePrecision, DateSource, Origin
-from delivery import Connection, columns
+from delivery import Connection, Write, columns, write_together
 from services.receiving.announcing import read_back
 from services.receiving.domain.batches import Batch, Facts
 from services.receiving.domain.expected import Expected, ExpectedStatus
@@ -501,221 +501,254 @@ class ReceivingStore:
 
     async def save(self, changes: Changes, now: dt.datetime) -> None:
         """Write everything that was decided; parts that nothing changed cost nothing."""
-        await self._save_receipts(changes, now)
-        await self._save_batches(changes, now)
-        await self._save_lines(changes)
-        await self._save_received(changes)
-        await self._save_conflicts(changes, now)
-        await self._save_inspections(changes)
-        await self._save_decisions(changes, now)
-        await self._save_numbers(changes, now)
+        for parts in (_FIRST, _OF_ROWS_THAT_MAY_BE_NEW):
+            await write_together(self._db, [part for of in parts if (part := of(changes, now)) is not None])
 
-    async def _put(self, sql: str, rows: Iterable[Sequence[Any]], *more: Any) -> None:
-        rows = [*rows]
-        if rows:
-            await self._db.execute(sql, *columns(rows, len(rows[0])), *more)
 
-    async def _save_receipts(self, changes: Changes, now: dt.datetime) -> None:
-        await self._put(
-            """
-            INSERT INTO receipt (receipt_id, site_id, location_id, partner_id, reference, received_at, entered_by,
-                                 recorded_at)
-            SELECT *, $8::timestamptz
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
-            """,
-            (_values(row) for row in changes.receipts),
-            now,
-        )
+def _write(sql: str, rows: Iterable[Sequence[Any]], *more: Any) -> Write | None:
+    rows = [*rows]
+    return Write(sql, [*columns(rows, len(rows[0])), *more]) if rows else None
 
-    async def _save_batches(self, changes: Changes, now: dt.datetime) -> None:
-        await self._put(
-            """
-            INSERT INTO batch (batch_id, item_id, scope_supplier, batch_no, origin, supplier_id, supplier_batch_no,
-                               manufactured_on, expires_on, expiry_precision, expiry_source, best_before, received_on,
-                               registered_at)
-            SELECT *, $14::timestamptz
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::date[],
-                        $9::date[], $10::text[], $11::text[], $12::date[], $13::date[])
-            """,
-            ((batch.batch_id, batch.item_id, scope, *_values(batch.facts)) for batch, scope in changes.registered),
-            now,
-        )
-        # One batch may be corrected twice in a transaction: the last word counts.
-        last = {batch.batch_id: batch for batch in changes.corrected}
-        await self._put(
-            """
-            UPDATE batch
-            SET scope_supplier = CASE scope_supplier WHEN '' THEN '' ELSE coalesce(new.supplier_id, '') END,
-                origin = new.origin, supplier_id = new.supplier_id,
-                supplier_batch_no = new.supplier_batch_no, manufactured_on = new.manufactured_on,
-                expires_on = new.expires_on, expiry_precision = new.expiry_precision,
-                expiry_source = new.expiry_source, best_before = new.best_before
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::date[], $8::text[],
-                        $9::text[], $10::date[], $11::date[])
-                 AS new (batch_id, batch_no, origin, supplier_id, supplier_batch_no, manufactured_on,
-                         expires_on, expiry_precision, expiry_source, best_before, received_on)
-            WHERE batch.batch_id = new.batch_id
-            """,
-            ((batch.batch_id, *_values(batch.facts)) for batch in last.values()),
-        )
 
-    async def _save_lines(self, changes: Changes) -> None:
-        await self._put(
-            """
-            INSERT INTO receipt_line (receipt_id, line_no, outcome, batch_id, batch_no, quality, quantity, reasons,
-                                      entered)
-            SELECT receipt_id, line_no, outcome, batch_id, batch_no, quality, quantity, reasons->'said', entered
-            FROM unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::numeric[],
-                        $8::jsonb[], $9::jsonb[])
-                 AS new (receipt_id, line_no, outcome, batch_id, batch_no, quality, quantity, reasons, entered)
-            """,
-            # A list in a list would be read as a second dimension, so the reasons travel inside an object.
+def _new_receipts(changes: Changes, now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        INSERT INTO receipt (receipt_id, site_id, location_id, partner_id, reference, received_at, entered_by,
+                             recorded_at)
+        SELECT *, $8::timestamptz
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
+        """,
+        (_values(row) for row in changes.receipts),
+        now,
+    )
+
+
+def _new_batches(changes: Changes, now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        INSERT INTO batch (batch_id, item_id, scope_supplier, batch_no, origin, supplier_id, supplier_batch_no,
+                           manufactured_on, expires_on, expiry_precision, expiry_source, best_before, received_on,
+                           registered_at)
+        SELECT *, $14::timestamptz
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::date[],
+                    $9::date[], $10::text[], $11::text[], $12::date[], $13::date[])
+        """,
+        ((batch.batch_id, batch.item_id, scope, *_values(batch.facts)) for batch, scope in changes.registered),
+        now,
+    )
+
+
+def _corrected(changes: Changes, _now: dt.datetime) -> Write | None:
+    # One batch may be corrected twice in a transaction: the last word counts.
+    last = {batch.batch_id: batch for batch in changes.corrected}
+    return _write(
+        """
+        UPDATE batch
+        SET scope_supplier = CASE scope_supplier WHEN '' THEN '' ELSE coalesce(new.supplier_id, '') END,
+            origin = new.origin, supplier_id = new.supplier_id,
+            supplier_batch_no = new.supplier_batch_no, manufactured_on = new.manufactured_on,
+            expires_on = new.expires_on, expiry_precision = new.expiry_precision,
+            expiry_source = new.expiry_source, best_before = new.best_before
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::date[], $8::text[],
+                    $9::text[], $10::date[], $11::date[])
+             AS new (batch_id, batch_no, origin, supplier_id, supplier_batch_no, manufactured_on,
+                     expires_on, expiry_precision, expiry_source, best_before, received_on)
+        WHERE batch.batch_id = new.batch_id
+        """,
+        ((batch.batch_id, *_values(batch.facts)) for batch in last.values()),
+    )
+
+
+def _new_lines(changes: Changes, _now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        INSERT INTO receipt_line (receipt_id, line_no, outcome, batch_id, batch_no, quality, quantity, reasons,
+                                  entered)
+        SELECT receipt_id, line_no, outcome, batch_id, batch_no, quality, quantity, reasons->'said', entered
+        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::numeric[],
+                    $8::jsonb[], $9::jsonb[])
+             AS new (receipt_id, line_no, outcome, batch_id, batch_no, quality, quantity, reasons, entered)
+        """,
+        # A list in a list would be read as a second dimension, so the reasons travel inside an object.
+        (
+            [{"said": row.reasons} if field.name == "reasons" else getattr(row, field.name) for field in fields(row)]
+            for row in changes.lines
+        ),
+    )
+
+
+def _received(changes: Changes, _now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        INSERT INTO received (receipt_id, line_no, batch_id, item_id, site_id, location_id, quantity, unit,
+                              entered_quantity, entered_unit, quality, origin, partner_id, expected_receipt_id,
+                              reference, received_at)
+        SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::numeric[],
+                             $8::text[], $9::numeric[], $10::text[], $11::text[], $12::text[], $13::text[],
+                             $14::uuid[], $15::text[], $16::timestamptz[])
+        """,
+        (
+            (receipt_id, line_no, batch.batch_id, batch.item_id, *_values(arrival))
+            for receipt_id, line_no, batch, arrival in changes.received
+        ),
+    )
+
+
+def _pending(changes: Changes, _now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        INSERT INTO pending_stock (batch_id, site_id, received, decided, since)
+        SELECT batch_id, site_id, sum(quantity), 0, min(received_at)
+        FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::timestamptz[])
+             AS new (batch_id, site_id, quantity, received_at)
+        GROUP BY batch_id, site_id
+        ON CONFLICT (batch_id, site_id) DO UPDATE
+        SET received = pending_stock.received + excluded.received,
+            since    = CASE WHEN pending_stock.decided < pending_stock.received
+                            THEN least(pending_stock.since, excluded.since) ELSE excluded.since END
+        """,
+        (
+            (batch.batch_id, arrival.site_id, arrival.quantity, arrival.received_at)
+            for _, _, batch, arrival in changes.received
+            if arrival.quality == "pending"
+        ),
+    )
+
+
+def _progress(changes: Changes, _now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        UPDATE expected_receipt
+        SET received = new.received, status = new.status
+        FROM unnest($1::uuid[], $2::numeric[], $3::text[]) AS new (expected_receipt_id, received, status)
+        WHERE expected_receipt.expected_receipt_id = new.expected_receipt_id
+        """,
+        ((id_, plain(done.received), done.status) for id_, done in changes.progress.items()),
+    )
+
+
+def _new_conflicts(changes: Changes, now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        INSERT INTO conflict (conflict_id, receipt_id, line_no, item_id, batch_id, existing, claimed, differs,
+                              arrival, site_id, found_at)
+        SELECT conflict_id, receipt_id, line_no, item_id, batch_id, existing, claimed,
+               string_to_array(differs, ','), arrival, site_id, $11
+        FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::uuid[], $6::jsonb[], $7::jsonb[],
+                    $8::text[], $9::jsonb[], $10::text[])
+             AS new (conflict_id, receipt_id, line_no, item_id, batch_id, existing, claimed, differs, arrival,
+                     site_id)
+        """,
+        (
             (
-                [
-                    {"said": row.reasons} if field.name == "reasons" else getattr(row, field.name)
-                    for field in fields(row)
-                ]
-                for row in changes.lines
-            ),
-        )
+                row.conflict_id,
+                row.receipt_id,
+                row.line_no,
+                row.batch.item_id,
+                row.batch.batch_id,
+                row.existing,
+                row.claimed,
+                ",".join(row.differs),
+                row.arrival,
+                row.site_id,
+            )
+            for row in changes.conflicts
+        ),
+        now,
+    )
 
-    async def _save_received(self, changes: Changes) -> None:
-        await self._put(
-            """
-            INSERT INTO received (receipt_id, line_no, batch_id, item_id, site_id, location_id, quantity, unit,
-                                  entered_quantity, entered_unit, quality, origin, partner_id, expected_receipt_id,
-                                  reference, received_at)
-            SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::numeric[],
-                                 $8::text[], $9::numeric[], $10::text[], $11::text[], $12::text[], $13::text[],
-                                 $14::uuid[], $15::text[], $16::timestamptz[])
-            """,
-            (
-                (receipt_id, line_no, batch.batch_id, batch.item_id, *_values(arrival))
-                for receipt_id, line_no, batch, arrival in changes.received
-            ),
-        )
-        await self._put(
-            """
-            INSERT INTO pending_stock (batch_id, site_id, received, decided, since)
-            SELECT batch_id, site_id, sum(quantity), 0, min(received_at)
-            FROM unnest($1::uuid[], $2::text[], $3::numeric[], $4::timestamptz[])
-                 AS new (batch_id, site_id, quantity, received_at)
-            GROUP BY batch_id, site_id
-            ON CONFLICT (batch_id, site_id) DO UPDATE
-            SET received = pending_stock.received + excluded.received,
-                since    = CASE WHEN pending_stock.decided < pending_stock.received
-                                THEN least(pending_stock.since, excluded.since) ELSE excluded.since END
-            """,
-            (
-                (batch.batch_id, arrival.site_id, arrival.quantity, arrival.received_at)
-                for _, _, batch, arrival in changes.received
-                if arrival.quality == "pending"
-            ),
-        )
-        await self._put(
-            """
-            UPDATE expected_receipt
-            SET received = new.received, status = new.status
-            FROM unnest($1::uuid[], $2::numeric[], $3::text[]) AS new (expected_receipt_id, received, status)
-            WHERE expected_receipt.expected_receipt_id = new.expected_receipt_id
-            """,
-            ((id_, plain(done.received), done.status) for id_, done in changes.progress.items()),
-        )
 
-    async def _save_conflicts(self, changes: Changes, now: dt.datetime) -> None:
-        await self._put(
-            """
-            INSERT INTO conflict (conflict_id, receipt_id, line_no, item_id, batch_id, existing, claimed, differs,
-                                  arrival, site_id, found_at)
-            SELECT conflict_id, receipt_id, line_no, item_id, batch_id, existing, claimed,
-                   string_to_array(differs, ','), arrival, site_id, $11
-            FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::uuid[], $6::jsonb[], $7::jsonb[],
-                        $8::text[], $9::jsonb[], $10::text[])
-                 AS new (conflict_id, receipt_id, line_no, item_id, batch_id, existing, claimed, differs, arrival,
-                         site_id)
-            """,
-            (
-                (
-                    row.conflict_id,
-                    row.receipt_id,
-                    row.line_no,
-                    row.batch.item_id,
-                    row.batch.batch_id,
-                    row.existing,
-                    row.claimed,
-                    ",".join(row.differs),
-                    row.arrival,
-                    row.site_id,
-                )
-                for row in changes.conflicts
-            ),
-            now,
-        )
-        await self._put(
-            """
-            UPDATE conflict
-            SET decision = new.decision, reason = new.reason, settled_by = new.settled_by,
-                received_as = new.received_as, settled_at = $6
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[])
-                 AS new (conflict_id, decision, reason, settled_by, received_as)
-            WHERE conflict.conflict_id = new.conflict_id
-            """,
-            (_values(row) for row in changes.settlements),
-            now,
-        )
+def _settled(changes: Changes, now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        UPDATE conflict
+        SET decision = new.decision, reason = new.reason, settled_by = new.settled_by,
+            received_as = new.received_as, settled_at = $6
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[])
+             AS new (conflict_id, decision, reason, settled_by, received_as)
+        WHERE conflict.conflict_id = new.conflict_id
+        """,
+        (_values(row) for row in changes.settlements),
+        now,
+    )
 
-    async def _save_inspections(self, changes: Changes) -> None:
-        await self._put(
-            """
-            INSERT INTO inspection (inspection_id, batch_id, item_id, site_id, released, rejected, unit, reason,
-                                    certificate, signer, signer_name, meaning, signed_at, record_hash)
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::numeric[], $6::numeric[],
-                                 $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-                                 $13::timestamptz[], $14::text[])
-            """,
-            ((*_values(record), record_hash) for record, record_hash in changes.inspections),
-        )
-        await self._put(
-            """
-            UPDATE pending_stock
-            SET decided = decided + new.quantity
-            FROM (SELECT batch_id, site_id, sum(quantity) AS quantity
-                  FROM unnest($1::uuid[], $2::text[], $3::numeric[]) AS each (batch_id, site_id, quantity)
-                  GROUP BY batch_id, site_id) AS new
-            WHERE (pending_stock.batch_id, pending_stock.site_id) = (new.batch_id, new.site_id)
-            """,
-            ((record.batch_id, record.site_id, record.released + record.rejected) for record, _ in changes.inspections),
-        )
 
-    async def _save_decisions(self, changes: Changes, now: dt.datetime) -> None:
-        await self._put(
-            """
-            INSERT INTO decision (decision_id, batch_id, kind, decided_by, name, reason, before, after, decided_at)
-            SELECT *, $9::timestamptz
-            FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[],
-                        $8::jsonb[])
-            """,
-            ([getattr(row, field.name) for field in fields(row)] for row in changes.decisions),
-            now,
-        )
+def _inspections(changes: Changes, _now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        INSERT INTO inspection (inspection_id, batch_id, item_id, site_id, released, rejected, unit, reason,
+                                certificate, signer, signer_name, meaning, signed_at, record_hash)
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::numeric[], $6::numeric[],
+                             $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+                             $13::timestamptz[], $14::text[])
+        """,
+        ((*_values(record), record_hash) for record, record_hash in changes.inspections),
+    )
 
-    async def _save_numbers(self, changes: Changes, now: dt.datetime) -> None:
-        await self._put(
-            """
-            INSERT INTO batch_no_series (item_id, series, last)
-            SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
-            ON CONFLICT (item_id, series) DO UPDATE SET last = excluded.last
-            """,
-            ((*name, last) for name, last in changes.series.items()),
-        )
-        await self._put(
-            """
-            INSERT INTO issued_batch_no (item_id, batch_no, issued_by, issued_at)
-            SELECT *, $4::timestamptz FROM unnest($1::text[], $2::text[], $3::text[])
-            """,
-            changes.issued,
-            now,
-        )
+
+def _decided(changes: Changes, _now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        UPDATE pending_stock
+        SET decided = decided + new.quantity
+        FROM (SELECT batch_id, site_id, sum(quantity) AS quantity
+              FROM unnest($1::uuid[], $2::text[], $3::numeric[]) AS each (batch_id, site_id, quantity)
+              GROUP BY batch_id, site_id) AS new
+        WHERE (pending_stock.batch_id, pending_stock.site_id) = (new.batch_id, new.site_id)
+        """,
+        ((record.batch_id, record.site_id, record.released + record.rejected) for record, _ in changes.inspections),
+    )
+
+
+def _new_decisions(changes: Changes, now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        INSERT INTO decision (decision_id, batch_id, kind, decided_by, name, reason, before, after, decided_at)
+        SELECT *, $9::timestamptz
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[],
+                    $8::jsonb[])
+        """,
+        ([getattr(row, field.name) for field in fields(row)] for row in changes.decisions),
+        now,
+    )
+
+
+def _series(changes: Changes, _now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        INSERT INTO batch_no_series (item_id, series, last)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
+        ON CONFLICT (item_id, series) DO UPDATE SET last = excluded.last
+        """,
+        ((*name, last) for name, last in changes.series.items()),
+    )
+
+
+def _issued(changes: Changes, now: dt.datetime) -> Write | None:
+    return _write(
+        """
+        INSERT INTO issued_batch_no (item_id, batch_no, issued_by, issued_at)
+        SELECT *, $4::timestamptz FROM unnest($1::text[], $2::text[], $3::text[])
+        """,
+        changes.issued,
+        now,
+    )
+
+
+_FIRST = (
+    _new_receipts,
+    _new_batches,
+    _new_lines,
+    _received,
+    _pending,
+    _progress,
+    _new_conflicts,
+    _inspections,
+    _new_decisions,
+    _series,
+    _issued,
+)
+_OF_ROWS_THAT_MAY_BE_NEW = (_corrected, _settled, _decided)
 
 
 def _values(row: ReceiptRow | Facts | Arrival | SettlementRow | Record) -> tuple[Any, ...]:

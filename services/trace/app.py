@@ -19,4 +19,6 @@ service = Service(
     rebuilds=(GRAPH,),
     routers=(batches, recalls),
     survey=SURVEY,
+    # What it remembers is read later, by people; goods and money do not wait for it.
+    gathers=0.06,
 )

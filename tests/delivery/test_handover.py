@@ -1,7 +1,9 @@
 """Members of a group come and go while messages flow: whoever has a partition goes on where it stands."""
 
 import asyncio
+import dataclasses
 import datetime as dt
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,59 @@ async def test_members_that_come_and_go_while_messages_flow_leave_none_out(place
         assert await stays.metric("delivery_parked_open") == 0
         for name in BELLS:
             assert await place.seen(name) == [*range(1, rung[name] + 1)], name
+
+
+async def test_whoever_leaves_has_acknowledged_all_that_took_effect(place: Playground) -> None:
+    async with place.here():
+        for n in range(1, 21):
+            await place.ring(*((name, n) for name in BELLS))
+        await place.counted(20 * len(BELLS))
+    topic = place.settings.topic_prefix + toy.RUNGS.name
+    parts = [TopicPartition(topic, n) for n in range(place.settings.topic_partitions)]
+    group = AIOKafkaConsumer(
+        bootstrap_servers=place.settings.kafka_bootstrap_servers,
+        group_id=f"{place.settings.topic_prefix}batchwise.toy",
+        enable_auto_commit=False,
+    )
+    await group.start()
+    try:
+        group.assign(parts)
+        ends = {part: end for part, end in (await group.end_offsets(parts)).items() if end}
+        assert {part: await group.committed(part) for part in ends} == ends
+    finally:
+        await group.stop()
+
+
+async def test_one_whom_nobody_waits_for_takes_the_first_at_once_and_the_rest_together(place: Playground) -> None:
+    async with place.here(dataclasses.replace(toy.service, gathers=3.0)) as here:
+        began = time.monotonic()
+        await place.ring(("bell", 1))
+        await place.counted(1)
+        first = time.monotonic() - began
+        for n in range(2, 12):
+            await place.ring(("bell", n))
+        await place.counted(11)
+        both = time.monotonic() - began
+        assert await place.seen("bell") == [*range(1, 12)]
+        assert await here.metric("delivery_chunk_records_count") == 2
+        assert first < 3.0 <= both, "the first waited for others, or the others did not wait"
+
+
+async def test_what_says_nothing_wakes_no_relay(place: Playground) -> None:
+    @hears(toy.Rung)
+    async def only_hear(work: Work, rungs: Sequence[toy.Rung]) -> Announcements:
+        return []
+
+    woken: list[str] = []
+    async with place.here(dataclasses.replace(toy.service, hears=(only_hear,))) as here:
+        here.runtime.chunks._said = lambda: woken.append("after a chunk")
+        await place.ring(("bell", 1), ("bell", 2))
+
+        async def heard() -> bool:
+            return await here.metric('delivery_events_heard_total{type="bells.Rung"}') == 2
+
+        await until(heard)
+    assert woken == []
 
 
 async def test_a_client_that_stops_fetching_is_replaced(place: Playground, monkeypatch: pytest.MonkeyPatch) -> None:
