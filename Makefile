@@ -36,7 +36,7 @@ clean: $(VENV)/.local ## remove the data of `make up` (refuses while it runs)
 test: $(VENV)/.dev ## every test, on a real broker and a real database
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST_ARGS)
 
-long: $(VENV)/.dev ## the tests that take minutes each: faults, a roll-out, services in environments of their own, a play with kills
+long: $(VENV)/.dev ## the tests that take minutes each: a roll-out, services in environments of their own
 	@$(BIN)/python -m pytest -m long --durations=10 $(PYTEST_ARGS)
 
 hostile: $(VENV)/.dev ## what no honest caller sends: generated calls, wrong records, any text for the parsers

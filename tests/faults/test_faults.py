@@ -13,7 +13,6 @@ from faults.run import Ask, Outcome, play
 pytestmark = [pytest.mark.journey, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_two_minutes_of_faults_lose_nothing_and_double_nothing(own_servers: Servers, tmp_path: Path) -> None:
     ask = Ask(seed=11, seconds=120, toll=Toll().scaled(0.2))

@@ -32,7 +32,6 @@ STRIKES: dict[Callable[[System, str], Awaitable[None]], dict[int, str]] = {
 """Which service is struck how as which part of the story begins."""
 
 
-@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_the_main_job_comes_true_although_every_service_is_killed_once_and_stalls_once(
     fresh_servers: Servers,
