@@ -84,10 +84,18 @@ async def transaction_by_key(pool: Pool) -> AsyncIterator[Connection]:
             await connection.execute(_BEGIN_BY_KEY)
             yield connection
         except BaseException:
-            if not connection.is_closed():
-                await connection.execute("ROLLBACK")
+            await _roll_back(connection)
             raise
         await connection.execute("COMMIT")
+
+
+async def _roll_back(connection: Connection) -> None:
+    try:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+    except Exception:
+        # In no state to be used again; what it was about is told by what led here.
+        connection.terminate()
 
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
