@@ -193,7 +193,13 @@ async def _taken_before(line: Line, topic: str) -> Record:
     for record in reversed(await line.records(topic)):
         with contextlib.suppress(ValueError, RecursionError):
             body = json.loads(record.value or b"")
-            if isinstance(body, dict) and len(body) > 2 and (topic, (record.key or b"").decode()) not in refused:
+            ours = b"HX-" not in (record.value or b"")
+            if (
+                ours
+                and isinstance(body, dict)
+                and len(body) > 2
+                and (topic, (record.key or b"").decode()) not in refused
+            ):
                 return record
     raise AssertionError(f"nothing good stands on {topic}")
 
