@@ -69,7 +69,7 @@ class Relay:
         self.problem: str | None = "not started"
 
     def wake(self) -> None:
-        """There may be new rows (a transaction of this process committed)."""
+        """There are new rows: a transaction of this process said something and committed."""
         self._woken.set()
 
     def stop(self) -> None:

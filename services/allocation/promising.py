@@ -26,8 +26,6 @@ from services.allocation.store import (
     NewPlan,
     NewReservation,
     Terms,
-    missing_now,
-    new_demands,
 )
 
 MOST_SAID = 50
@@ -186,7 +184,6 @@ async def serve(
             )
         )
     if outcomes:
-        missing = {outcome.demand.demand_id: outcome.plan.missing for outcome in outcomes}
         await store.promise(
             [
                 NewPlan(
@@ -200,8 +197,9 @@ async def serve(
                 for outcome in outcomes
             ],
             reservations,
-            new_demands(demands, missing) if raised else missing_now(missing),
-            work.now,
+            {outcome.demand.demand_id: outcome.plan.missing for outcome in outcomes},
+            raised=demands if raised else (),
+            now=work.now,
         )
     return outcomes
 

@@ -4,7 +4,7 @@ Every method expects that the items concerned are locked (`Work.lock`), unless i
 """
 
 from services.allocation.store.catalog import Catalog
-from services.allocation.store.demands import Demands, missing_now, new_demands
+from services.allocation.store.demands import Demands
 from services.allocation.store.ledger import Ledger
 from services.allocation.store.looking import Looking
 from services.allocation.store.mending import COPIES, Mending
@@ -40,8 +40,6 @@ __all__ = [
     "NewReservation",
     "NewShipment",
     "Terms",
-    "missing_now",
-    "new_demands",
 ]
 
 

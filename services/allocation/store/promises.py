@@ -10,6 +10,8 @@ import orjson
 from delivery import NewRows, Write, columns, write_together
 from services.allocation.domain.claims import Claim
 from services.allocation.domain.stock import Spot
+from services.allocation.domain.terms import Demand
+from services.allocation.store.demands import missing_now, new_demands
 from services.allocation.store.rows import (
     OPEN_CLAIM,
     NewPlan,
@@ -36,14 +38,17 @@ class Promises(Tables):
         self,
         plans: Sequence[NewPlan],
         reservations: Sequence[NewReservation],
-        demands: NewRows | Write,
+        missing: dict[UUID, Decimal],
+        *,
+        raised: Sequence[Demand],
         now: dt.datetime,
     ) -> None:
-        """Keep how promises were decided, take them from what is free, and write what their `demands` miss.
+        """Keep how promises were decided, take them from what is free, and write what demands miss now.
 
-        The CHECK on `shelf.free` is the last guard against promising twice. Raises `AssertionError` when a spot is not
-        there at all.
+        Those that are `raised` just now are kept with it; of the others only that changes. The CHECK on `shelf.free` is
+        the last guard against promising twice. Raises `AssertionError` when a spot is not there at all.
         """
+        demands = new_demands(raised, missing) if raised else missing_now(missing)
         taken: dict[Spot, Decimal] = {}
         for promised in reservations:
             taken[promised.spot] = taken.get(promised.spot, Decimal(0)) + promised.quantity
