@@ -1,5 +1,6 @@
 """What is written together, and how statements of chunks and commands are planned."""
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -7,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from delivery import NewRows, Pool, Write, unseen, write_together
+from delivery import Connection, NewRows, Pool, Write, unseen, write_together
 from delivery.database import open_pool, transaction, transaction_by_key
 from delivery.failures import is_slow_down
 
@@ -44,10 +45,22 @@ async def test_few_rows_and_many_are_written_in_their_order_beside_others(pool: 
     assert stock == {"A": 6, "B": 7, "C": 3}
 
 
-async def test_nothing_to_write_asks_nothing(pool: Pool) -> None:
+async def test_nothing_to_write_asks_nothing_and_a_little_asks_once(pool: Pool) -> None:
     async with transaction(pool) as db:
-        assert await write_together(db, []) == []
-        assert await write_together(db, [items(0)]) == [0]
+        await write_together(db, [MORE, items(1)])  # the driver looks up types once
+        assert await _asked(db) == []
+        assert await _asked(db, items(0)) == []
+        assert len(await _asked(db, MORE, items(1))) == 1
+
+
+async def _asked(db: Connection, *parts: Write | NewRows) -> list[str]:
+    """The statements in which `parts` are written."""
+    asked: list[str] = []
+    await asyncio.sleep(0)  # the driver tells of a statement one turn of the loop later
+    with db.query_logger(lambda record: asked.append(record.query)):
+        await write_together(db, parts)
+        await asyncio.sleep(0)
+    return asked
 
 
 async def test_a_part_that_fails_takes_the_others_with_it(pool: Pool) -> None:
@@ -66,11 +79,13 @@ async def test_parts_that_would_not_see_each_other_are_refused(pool: Pool) -> No
             await write_together(db, [MORE, Write("SELECT 1", [])])
 
 
-async def test_a_chunk_finds_by_key_also_where_its_plan_was_made_for_an_empty_table(pool: Pool) -> None:
+async def test_a_chunk_finds_by_key_also_where_its_plan_was_made_for_a_small_table(pool: Pool) -> None:
     asked = f"""
         SELECT big.id FROM unnest({unseen(1, "uuid")}) AS asked (id) JOIN big USING (id)
     """
     await pool.execute("CREATE TABLE big (id uuid PRIMARY KEY) WITH (autovacuum_enabled = off)")
+    await pool.execute("INSERT INTO big SELECT gen_random_uuid() FROM generate_series(1, 20)")
+    await pool.execute("ANALYZE big")
     async with transaction_by_key(pool) as db:
         for _ in range(8):  # by now the plan is kept
             await db.fetch(asked, [uuid4()])
@@ -78,7 +93,7 @@ async def test_a_chunk_finds_by_key_also_where_its_plan_was_made_for_an_empty_ta
     async with transaction_by_key(pool) as db:
         await db.fetch(asked, [uuid4()])
         walked = "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'big'"
-        assert await db.fetchval(walked) == 0
+        assert await db.fetchval(walked) == 0, "it walked through the table"
         assert await db.fetchval("SELECT current_setting('enable_seqscan')") == "off"
     assert await pool.fetchval("SELECT current_setting('enable_seqscan')") == "on"
 
