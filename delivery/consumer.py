@@ -211,7 +211,8 @@ class Consumer:
     async def _place(self, consumer: AIOKafkaConsumer) -> None:
         """Begin where the database stands, should the group have acknowledged more: its database was younger then.
 
-        Where the database knows of nothing, it begins at the beginning. A group that was put back is taken at its word.
+        Where the database knows of nothing, it begins at the beginning. A group that was put back is taken at its word;
+        one that was never told, by a process that ended before it could, is told where it begins.
         """
         stands = await self._chunks.heard_up_to()
         assigned = sorted(consumer.assignment())
@@ -224,6 +225,8 @@ class Consumer:
             begin = stand if acknowledged is None else min(stand, acknowledged)
             # Said for every partition: one that is not is looked up by the client itself, in its own time.
             consumer.seek(partition, begin)
+            if acknowledged is None and begin:
+                self._settled[partition] = begin
             again += (acknowledged or begin) - begin
         if again:
             self._metrics.heard_again.inc(again)
