@@ -219,6 +219,8 @@ class Consumer:
         async with asyncio.timeout(_BROKER_SECONDS):
             committed = await asyncio.gather(*(consumer.committed(partition) for partition in assigned))
         again = 0
+        # What was not told before partitions were dealt anew is in `stands`, whoever tells it now.
+        self._settled = {}
         for partition, acknowledged in zip(assigned, committed, strict=True):
             topic = partition.topic.removeprefix(self._settings.topic_prefix)
             stand = stands.get((topic, partition.partition), 0)
