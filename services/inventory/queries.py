@@ -252,7 +252,9 @@ async def item_stock(pool: Pool, item_id: str, now: dt.datetime, site_id: str | 
                    string_agg(concat('{"batch_id":"',   batch_id,
                                    '","batch_no":',   to_json(batch_no),
                                    ',"site_id":',     to_json(site_id),
-                                   ',"expires_on":',  coalesce('"' || expires_on || '"', 'null'),
+                                   -- The driver keeps the first and the last day of the calendar as infinite ones.
+                                   ',"expires_on":',  CASE WHEN expires_on IS NULL THEN 'null' ELSE concat(
+                                       '"', greatest(least(expires_on, '9999-12-31'), '0001-01-01'), '"') END,
                                    ',"on_hand":"',    on_hand,
                                    '","pending":"',   pending,
                                    '","released":"',  released,

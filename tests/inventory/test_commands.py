@@ -449,6 +449,15 @@ async def test_pages_of_stock_join_without_a_gap(at: Running) -> None:
     assert sorted(seen) == ["L0", "L1", "L2", "L3", "L4"]
 
 
+async def test_the_last_and_the_first_day_of_the_calendar_are_answered_as_days(at: Running) -> None:
+    days = {"EVER": dt.date.max, "LAST": dt.date(9999, 12, 30), "FIRST": dt.date.min, "NONE": None}
+    await at.hear(*(Lot(number, expires_on=day).received("1", at="A-1") for number, day in days.items()))
+    batches = (await at.get("/items/MILK/stock")).json()["batches"]
+    told = {"EVER": "9999-12-31", "LAST": "9999-12-30", "FIRST": "0001-01-01", "NONE": None}
+    assert {row["batch_no"]: row["expires_on"] for row in batches} == told
+    assert [row["batch_no"] for row in batches] == ["FIRST", "LAST", "EVER", "NONE"]
+
+
 # Holds
 
 
