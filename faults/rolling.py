@@ -34,11 +34,11 @@ from faults.callers import NOT_NOW, Callers
 from faults.journal import Call, Journal
 from faults.load import Load
 from faults.oracle import Verdict, judge
-from faults.oracle.seen import look
+from faults.oracle.seen import look, service_listeners
 from faults.outside import Echo, Erp, Wire, listening
 from faults.plan import ITEMS, rng_of
 from faults.rest import Listener, until_at_rest
-from faults.run import Say, end_all, service_listeners, set_up
+from faults.run import Say, end_all, set_up
 from faults.witness import put_witness
 
 TOLD_WITHIN = 60.0

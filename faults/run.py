@@ -22,7 +22,7 @@ from faults.callers import Callers
 from faults.journal import Journal
 from faults.load import Load
 from faults.oracle import Verdict, judge
-from faults.oracle.seen import LISTENS, look
+from faults.oracle.seen import look, service_listeners
 from faults.outside import Echo, Erp, Wire
 from faults.plan import ITEMS, PARTNERS, SITES, Fault, Toll, faults, rng_of
 from faults.proxy import Line
@@ -220,13 +220,6 @@ async def set_up(system: System, today: dt.date) -> None:
         people = People(world, given)
         await people.set_up_sites()
         await people.import_catalog()
-
-
-def service_listeners(prefix: str) -> list[Listener]:
-    return [
-        Listener(name, f"{prefix}batchwise.{name}", tuple(prefix + topic for topic in sorted(LISTENS[name])))
-        for name in SERVICES
-    ]
 
 
 def _port(dsn: str) -> int:

@@ -17,6 +17,7 @@ from delivery.chunks import Ears
 from deploy.local.processes import SERVICES
 from deploy.local.servers import Servers
 from faults.journal import Journal
+from faults.rest import Listener, until_at_rest
 from services.allocation.app import service as allocation
 from services.integration.app import service as integration
 from services.inventory.app import service as inventory
@@ -203,8 +204,34 @@ _TABLES: dict[str, dict[str, str]] = {
 }
 
 
+def service_listeners(prefix: str) -> list[Listener]:
+    """The groups of the services, with all that each hears."""
+    return [
+        Listener(name, f"{prefix}batchwise.{name}", tuple(prefix + topic for topic in sorted(LISTENS[name])))
+        for name in SERVICES
+    ]
+
+
+_LOOKS = 10
+
+
 async def look(servers: Servers, journal: Journal, *, at: dt.datetime, values: Any, documents: Any) -> Seen:
-    """Read everything. The system has to be at rest."""
+    """Read everything. The system has to be at rest; when time makes it say something meanwhile, look again.
+
+    Raises `TimeoutError` when it said something during each of `_LOOKS`.
+    """
+    partitions = await partitions_of(servers.kafka, [servers.topic_prefix + topic.name for topic in TOPICS])
+    for _ in range(_LOOKS):
+        before = await _ends(servers.kafka, partitions)
+        rows = await _rows(servers)
+        records = await _records(servers.kafka, servers.topic_prefix, before)
+        if await _ends(servers.kafka, partitions) == before:
+            return Seen(at, journal, rows, records, values, documents)
+        await until_at_rest(servers, service_listeners(servers.topic_prefix))
+    raise TimeoutError(f"something was said during each of {_LOOKS} looks: the system is not at rest")
+
+
+async def _rows(servers: Servers) -> dict[tuple[str, str], Sequence[Row]]:
     rows: dict[tuple[str, str], Sequence[Row]] = {}
     for service in SERVICES:
         connection = await asyncpg.connect(servers.dsn(service))
@@ -213,21 +240,27 @@ async def look(servers: Servers, journal: Journal, *, at: dt.datetime, values: A
                 rows[service, table] = [dict(row) for row in await connection.fetch(query)]
         finally:
             await connection.close()
-    records = await _records(servers.kafka, servers.topic_prefix)
-    return Seen(at, journal, rows, records, values, documents)
+    return rows
 
 
-async def _records(kafka: str, prefix: str) -> list[Heard]:
-    partitions = await partitions_of(kafka, [prefix + topic.name for topic in TOPICS])
+async def _ends(kafka: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        return dict(await consumer.end_offsets(partitions))
+    finally:
+        await consumer.stop()
+
+
+async def _records(kafka: str, prefix: str, ends: Mapping[TopicPartition, int]) -> list[Heard]:
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest", enable_auto_commit=False)
     await consumer.start()
     try:
-        consumer.assign(partitions)
-        ends = {each: end for each, end in (await consumer.end_offsets(partitions)).items() if end}
-        await consumer.seek_to_beginning(*partitions)
+        consumer.assign([*ends])
+        await consumer.seek_to_beginning(*ends)
         found: list[Heard] = []
         async with asyncio.timeout(120):
-            while any([await consumer.position(each) < end for each, end in ends.items()]):
+            while any([await consumer.position(each) < end for each, end in ends.items() if end]):
                 polled = await consumer.getmany(timeout_ms=500, max_records=5_000)
                 found += [_heard(record, prefix) for records in polled.values() for record in records]
     finally:
