@@ -21,7 +21,7 @@ Failures (`delivery.failures`):
 
 from delivery.app import Service, Survey, Watch, build
 from delivery.commands import Answer, Desk, Refusal, desk
-from delivery.database import Connection, NewRows, Pool, Write, columns, unseen, write_together
+from delivery.database import Connection, NewRows, Pool, Write, columns, snapshot, unseen, write_together
 from delivery.envelope import Envelope, new_id
 from delivery.failures import DeliveryError, NeverWorks, SlowDown, Stopped
 from delivery.handling import (
@@ -82,6 +82,7 @@ __all__ = [
     "problem_responses",
     "reading",
     "requires",
+    "snapshot",
     "takes_up",
     "unseen",
     "write_together",

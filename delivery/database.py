@@ -69,7 +69,7 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-_BEGIN_BY_KEY = "BEGIN; " + " ".join(f"SET LOCAL enable_{walk} = off;" for walk in ("seqscan", "hashjoin", "mergejoin"))
+_BY_KEY = " ".join(f"SET LOCAL enable_{walk} = off;" for walk in ("seqscan", "hashjoin", "mergejoin"))
 
 
 @asynccontextmanager
@@ -79,9 +79,26 @@ async def transaction_by_key(pool: Pool) -> AsyncIterator[Connection]:
     Their statements are planned once and kept, maybe while a table is still empty: walking through it seems cheap then,
     and is not any more when a million rows have come.
     """
+    async with _begun(pool, f"BEGIN; {_BY_KEY}") as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def snapshot(pool: Pool, *, by_key: bool = False) -> AsyncIterator[Connection]:
+    """A connection that only reads and on which every statement sees the same moment.
+
+    `by_key`: its statements find rows as those of `transaction_by_key` do, and are never planned for one call.
+    """
+    how = f"{_BY_KEY} SET LOCAL plan_cache_mode = force_generic_plan" if by_key else ""
+    async with _begun(pool, f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {how}") as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _begun(pool: Pool, begin: str) -> AsyncIterator[Connection]:
     async with pool.acquire(timeout=10) as connection:
         try:
-            await connection.execute(_BEGIN_BY_KEY)
+            await connection.execute(begin)
             yield connection
         except BaseException:
             await _roll_back(connection)

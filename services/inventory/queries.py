@@ -1,8 +1,7 @@
 """All SQL that only reads: stock now and at other times, the ledger, holds, the building, the checker's comparison."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -12,7 +11,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from contracts.values import Climate, HoldKind, Place, PlaceKind, Purpose, Quality
-from delivery import Connection, Pool
+from delivery import Connection, Pool, snapshot
 from services.inventory.domain.expiry import days_left, is_expired, local_day
 from services.inventory.domain.holds import Hold, covering
 from services.inventory.domain.ledger import NOTHING, Spot
@@ -30,17 +29,6 @@ from services.inventory.views import (
     StockView,
     ZoneView,
 )
-
-
-@asynccontextmanager
-async def at_one_moment(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection on which several queries see the same commits."""
-    async with (
-        pool.acquire(timeout=10) as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        yield connection
-
 
 # Stock
 
@@ -95,7 +83,7 @@ async def stock(
 ) -> list[StockView]:
     """Stock by batch, location and quality, in the order of `StockKey`."""
     moment = asked.as_of or asked.known_at or now
-    async with at_one_moment(pool) as db:
+    async with snapshot(pool) as db:
         rows = await db.fetch(
             f"""
             SELECT stock.item_id, stock.batch_id, stock.site_id, stock.location_id, stock.quality, stock.quantity,
@@ -209,7 +197,7 @@ async def item_stock(pool: Pool, item_id: str, now: dt.datetime, site_id: str | 
     Ten thousand batches in one answer: the database adds up and writes the text itself, since rows that only pass
     through Python cost as much again. What "usable" means is the matrix, handed in; nothing is decided here.
     """
-    async with at_one_moment(pool) as db:
+    async with snapshot(pool) as db:
         zones = await db.fetch("SELECT site_id, time_zone FROM site WHERE $1::text IS NULL OR site_id = $1", site_id)
         days = {row["site_id"]: local_day(now, ZoneInfo(row["time_zone"])) for row in zones}
         found = await db.fetchrow(

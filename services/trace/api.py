@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from contracts.values import BatchNo, Code, Moment, Reference
-from delivery import Connection, Page, Pool, problem_responses, reading, requires
+from delivery import Connection, Page, Pool, problem_responses, reading, requires, snapshot
 from delivery.problems import problem
 from services.trace import views
 from services.trace.domain.genealogy import Direction, tree_of
@@ -30,7 +30,7 @@ from services.trace.queries import (
     search_batches,
 )
 from services.trace.queries import Standing as _Standing
-from services.trace.reading import READERS, Readable, answer, cursor_of, moment_of, no_cursor, parts_of, snapshot
+from services.trace.reading import READERS, Readable, answer, cursor_of, moment_of, no_cursor, parts_of
 
 LAST_LINE = 2**63 - 1
 """No line of a timeline has a higher number (bigint)."""
@@ -126,7 +126,7 @@ def _search_cursor(after: str | None) -> tuple[str, str, UUID] | None:
 @router.get("/batches/{batch_id}", response_model=views.BatchPage, responses=problem_responses(404, 409))
 async def batch(batch_id: SomeBatch, db: Db) -> Response:
     """A batch: its facts, where its quantity is, its open holds, and whether its genealogy is whole."""
-    async with snapshot(db) as connection:
+    async with snapshot(db, by_key=True) as connection:
         node = await the_node(connection, batch_id)
         above = await find_genealogy(connection, [node], Direction.UP)
         standing = await _standing(connection, node, await _links_out(connection, node))
@@ -160,7 +160,7 @@ async def downstream(batch_id: SomeBatch, db: Db, depth: Depth = None, at: AtTim
 
 
 async def _graph(db: Pool, batch_id: UUID, direction: Direction, depth: int | None, at: dt.datetime | None) -> Response:
-    async with db.acquire(timeout=10) as connection:
+    async with snapshot(db, by_key=True) as connection:
         node = await the_node(connection, batch_id)
         found = await find_genealogy(connection, [node], direction, depth=depth, at=at)
         walk = found.genealogy.walk([node.node], direction, depth=depth)
@@ -181,7 +181,7 @@ async def tree(
     ] = 20,
 ) -> Response:
     """The trace nested, ready to be drawn. A batch that hangs in several places is opened once."""
-    async with db.acquire(timeout=10) as connection:
+    async with snapshot(db, by_key=True) as connection:
         node = await the_node(connection, batch_id)
         found = await find_genealogy(connection, [node], direction, depth=depth + 1)
         walk = found.genealogy.walk([node.node], direction, depth=depth + 1)
@@ -198,7 +198,7 @@ async def custody(batch_id: SomeBatch, db: Db, as_of: AtTime = None) -> Response
 
     `as_of` goes by when things happened, not by when they were learnt.
     """
-    async with snapshot(db) as connection:
+    async with snapshot(db, by_key=True) as connection:
         node = await the_node(connection, batch_id)
         links_out = await _links_out(connection, node)
         standing = await _standing(connection, node, links_out, as_of)
@@ -209,7 +209,7 @@ async def custody(batch_id: SomeBatch, db: Db, as_of: AtTime = None) -> Response
 async def timeline(batch_id: SomeBatch, db: Db, after: After = None, limit: Limit = 100) -> Response:
     """Everything that happened to a batch, as sentences, oldest first."""
     past = _timeline_cursor(after)
-    async with db.acquire(timeout=10) as connection:
+    async with snapshot(db, by_key=True) as connection:
         node = await the_node(connection, batch_id)
         rows = await find_timeline(connection, {node.node, node.name_id}, past, limit + 1)
     return _timeline_page(rows, limit)

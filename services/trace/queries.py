@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -20,8 +20,7 @@ from services.trace.domain.recalls import Member
 Row = asyncpg.Record
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """What is known of a node: a batch, or a name that no batch bears (`batch_id` is None)."""
 
     node: UUID
@@ -196,7 +195,7 @@ async def search_batches(
 
 # --- genealogy
 
-_LINK_FIELDS = Link.__slots__
+_LINK_FIELDS = Link._fields
 """The columns of a link come in the order of its fields, as those of a node do."""
 
 _ENDS = {Direction.DOWN: ("consumed", "produced"), Direction.UP: ("produced", "consumed")}
@@ -223,33 +222,27 @@ async def find_genealogy(
     names = [*{node.name_id for node in starts}, *await _names_by_supplier_number(db, starts)]
     rows = await db.fetch(
         f"""
-        WITH RECURSIVE reached (name_id, step) AS (
-            SELECT name_id, 0 FROM unnest($1::uuid[]) AS start (name_id)
+        WITH RECURSIVE reached AS (
+            SELECT start.name_id AS far, 0 AS step, link.*, NULL::uuid AS superseded_by
+            FROM unnest($1::uuid[]) AS start (name_id)
+            LEFT JOIN link ON FALSE
             UNION
-            SELECT taken.{far}, CASE WHEN $2::int IS NULL THEN 0 ELSE reached.step + 1 END
-            FROM reached
+            SELECT CASE WHEN taken.superseded_by IS NULL THEN taken.{far} END,
+                   CASE WHEN $2 IS NULL THEN 0 ELSE near.step + 1 END, taken.*
+            FROM (SELECT DISTINCT far, step FROM reached WHERE $2::int IS NULL OR step < $2) AS near
             CROSS JOIN LATERAL (
-                SELECT link.{far}
+                SELECT link.*,
+                       (SELECT newer.report_id FROM report AS newer WHERE newer.corrects = link.report_id LIMIT 1)
+                           AS superseded_by
                 FROM link
-                WHERE link.{near} = reached.name_id
-                  AND ($3::timestamptz IS NULL OR link.started_at <= $3)
-                  AND NOT EXISTS (SELECT FROM report AS newer WHERE newer.corrects = link.report_id)
+                WHERE link.{near} = near.far AND ($3::timestamptz IS NULL OR link.started_at <= $3)
                 OFFSET 0
             ) AS taken
-            WHERE $2 IS NULL OR reached.step + 1 < $2
         )
-        SELECT taken.*
-        FROM (SELECT DISTINCT name_id FROM reached) AS names
-        CROSS JOIN LATERAL (
-            SELECT link.report_id, link.line_no, link.consumed, link.produced, link.quantity, link.unit, link.mode,
-                   link.work_order, link.started_at, link.ended_at, link.supplier_batch_no,
-                   (SELECT newer.report_id FROM report AS newer WHERE newer.corrects = link.report_id LIMIT 1)
-                       AS superseded_by,
-                   link.consumed_item, link.consumed_batch_no, link.produced_item, link.produced_batch_no
-            FROM link
-            WHERE link.{near} = names.name_id AND ($3 IS NULL OR link.started_at <= $3)
-            OFFSET 0
-        ) AS taken
+        SELECT DISTINCT report_id, line_no, consumed, produced, quantity, unit, mode, work_order, started_at, ended_at,
+               supplier_batch_no, superseded_by, consumed_item, consumed_batch_no, produced_item, produced_batch_no
+        FROM reached
+        WHERE report_id IS NOT NULL
         """,
         names,
         depth,
@@ -603,8 +596,7 @@ async def _add_commitments(db: Connection, batch_ids: Sequence[UUID], standings:
         standings[batch_id].in_transit = rows
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """How much of a batch is on hand and with customers (base unit)."""
 
     unit: str

@@ -4,15 +4,13 @@ import base64
 import csv
 import datetime as dt
 import io
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from fastapi import Response
 from pydantic import StringConstraints
 
-from delivery import Connection, Pool
 from delivery.problems import problem
 
 Readable = StringConstraints(pattern=r"^[^\x00]+$")
@@ -20,13 +18,6 @@ Readable = StringConstraints(pattern=r"^[^\x00]+$")
 
 READERS = ("operator", "inspector", "supervisor", "planner", "quality", "auditor")
 """Who may read traces and recalls."""
-
-
-@asynccontextmanager
-async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection on which every statement sees the same moment."""
-    async with pool.acquire(timeout=10) as db, db.transaction(isolation="repeatable_read", readonly=True):
-        yield db
 
 
 def answer(body: Any) -> Response:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from contracts.values import BatchNo, Code, Text
-from delivery import Answer, Connection, Desk, Pool, desk, problem_responses, reading, requires
+from delivery import Answer, Connection, Desk, Pool, desk, problem_responses, reading, requires, snapshot
 from delivery.problems import Problem, ProblemRaised, problem
 from services.trace import views
 from services.trace.commands import CloseRecall, LiftBatch, OpenRecall, seed_among
@@ -36,7 +36,6 @@ from services.trace.reading import (
     moment_of,
     no_cursor,
     parts_of,
-    snapshot,
 )
 
 router = APIRouter(tags=["recalls"], responses=problem_responses(401, 403, 422))
@@ -127,7 +126,7 @@ async def preview(body: PreviewRecall, db: Db) -> Response:
 
     Nothing is changed, and no Idempotency-Key is needed. Hand `preview_hash` in when opening the recall.
     """
-    async with snapshot(db) as connection:
+    async with snapshot(db, by_key=True) as connection:
         if body.batch_id is not None:
             nodes, asked = await find_nodes(connection, body.batch_id), f"batch {body.batch_id}"
         else:
@@ -214,7 +213,7 @@ def _cursor(after: str | None) -> tuple[dt.datetime, UUID] | None:
 )
 async def recall(recall_id: SomeRecall, db: Db) -> Response:
     """How a recall stands: what is held, revoked and stopped, who has what, and what is not accounted for."""
-    async with snapshot(db) as connection:
+    async with snapshot(db, by_key=True) as connection:
         row = await _the_recall(connection, recall_id)
         scope = await find_scope(connection, recall_id)
         nodes = await find_members(connection, scope)
@@ -293,7 +292,7 @@ async def customers_csv(recall_id: SomeRecall, db: Db) -> Response:
 
 
 async def _deliveries(db: Pool, recall_id: UUID) -> list[views.Filled]:
-    async with snapshot(db) as connection:
+    async with snapshot(db, by_key=True) as connection:
         await _the_recall(connection, recall_id)
         scope = [row for row in await find_scope(connection, recall_id) if row["lifted_at"] is None]
         nodes = await find_members(connection, scope)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from contracts.values import PlaceKind
+from contracts.values import plain as without_exponent
 
 NOTHING = Decimal(0)
 
@@ -180,5 +181,5 @@ def percent_of(entered: Decimal, astray: Decimal) -> Decimal | None:
 
 def plain(quantity: Decimal) -> str:
     """Without an exponent and without trailing zeros: `100`, `12.5`."""
-    text = format(quantity, "f")
+    text = without_exponent(quantity)
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from services.trace.domain.names import name_id
@@ -32,8 +33,7 @@ class Direction(StrEnum):
     UP = "up"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A production report's line: `quantity` (in the consumed item's base unit) of a name went into another name.
 
     It happened between `started_at` and `ended_at`. `superseded_by` is the report that replaced this one's.
@@ -54,8 +54,7 @@ class Link:
     consumed_item: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bearer:
+class Bearer(NamedTuple):
     """A registered batch, as far as it tells which batch a name means. `item_id` goes with the supplier's number."""
 
     batch_id: UUID
@@ -65,8 +64,7 @@ class Bearer:
     item_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """A link between two nodes; a node is a batch, or a name that no batch bears. `certain`: no other was meant."""
 
     source: UUID
