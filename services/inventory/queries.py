@@ -205,12 +205,12 @@ async def item_stock(pool: Pool, item_id: str, now: dt.datetime, site_id: str | 
             WITH held AS MATERIALIZED (
                 SELECT batch_id, site_id, location_id FROM hold WHERE item_id = $1 AND lifted_at IS NULL
             ), place AS MATERIALIZED (
-                SELECT site_id, location_id, today, purpose = ANY($3::text[]) AS open
+                SELECT site_id, to_json(site_id)::text COLLATE "C" AS site, location_id, today, purpose = ANY($3::text[]) AS open
                 FROM unnest($4::text[], $5::date[]) AS day (site_id, today)
                 JOIN zone     USING (site_id)
                 JOIN location USING (site_id, zone_id)
             ), line AS (
-                SELECT batch_id, site_id, quality, quantity, batch_no, expires_on, unit,
+                SELECT batch_id, site, quality, quantity, batch_no COLLATE "C" AS batch_no, expires_on, unit,
                        quality = ANY($2::text[]) AND open AND expires_on < today IS NOT TRUE AS reservable,
                        batch_id IN (SELECT batch_id FROM held WHERE site_id IS NULL)
                        OR (batch_id, site_id) IN (SELECT batch_id, site_id FROM held WHERE location_id IS NULL)
@@ -223,7 +223,7 @@ async def item_stock(pool: Pool, item_id: str, now: dt.datetime, site_id: str | 
                 OFFSET 0  -- so that `held` is looked up once a line
             ), known AS (
                 -- Grouped in the order of the answer, so that lines are sorted once and batches not again.
-                SELECT batch_id, site_id, batch_no, expires_on, min(unit) AS unit,
+                SELECT batch_id, site, batch_no, expires_on, min(unit) AS unit,
                        sum(quantity)                                                             AS on_hand,
                        coalesce(sum(quantity) FILTER (WHERE quality = 'pending'), 0)             AS pending,
                        coalesce(sum(quantity) FILTER (WHERE quality = 'released'), 0)            AS released,
@@ -231,15 +231,15 @@ async def item_stock(pool: Pool, item_id: str, now: dt.datetime, site_id: str | 
                        coalesce(sum(quantity) FILTER (WHERE reservable AND held IS NOT TRUE), 0) AS usable,
                        coalesce(bool_or(held), false)                                            AS held,
                        count(*)                                                                  AS spots
-                FROM (SELECT *, batch_no COLLATE "C" AS in_order FROM line) AS line
-                GROUP BY expires_on, in_order, batch_id, site_id, batch_no
-                ORDER BY expires_on, in_order, batch_id, site_id
+                FROM line
+                GROUP BY expires_on, batch_no, batch_id, site
+                ORDER BY expires_on, batch_no, batch_id, site
             )
             SELECT min(unit) AS unit, coalesce(sum(on_hand), 0) AS on_hand, coalesce(sum(usable), 0) AS usable,
                    (SELECT last FROM item_sequence WHERE item_id = $1) AS sequence,
                    string_agg(concat('{"batch_id":"',   batch_id,
                                    '","batch_no":',   to_json(batch_no),
-                                   ',"site_id":',     to_json(site_id),
+                                   ',"site_id":',     site,
                                    -- The driver keeps the first and the last day of the calendar as infinite ones.
                                    ',"expires_on":',  CASE WHEN expires_on IS NULL THEN 'null' ELSE concat(
                                        '"', greatest(least(expires_on, '9999-12-31'), '0001-01-01'), '"') END,
