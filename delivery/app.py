@@ -86,8 +86,8 @@ class Survey:
 class Service:
     """What a service is made of. `topics` are all topics of the system; it speaks on those it owns.
 
-    `gathers` are the least seconds between the beginnings of two chunks of which the first was not full: for one whom
-    nobody waits for, since small chunks cost others the processor. The first message after a pause never waits.
+    `gathers` are the seconds that the brokers may keep a message for it, so that it comes with those that follow: for
+    one whom nobody waits for, since many small chunks cost others the processor. A queue is fetched at once.
     `settings` are its own, beside `delivery.Settings`: they too are read from the environment, and refused at start.
     `metrics` are its own too, made with `registry=None`, and shown at `/metrics` beside those of the delivery layer;
     so are the gauges of its `survey`.

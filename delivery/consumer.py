@@ -80,7 +80,6 @@ class Consumer:
         self._metrics = metrics
         self._pulses = pulses
         self._gathers = gathers
-        self._began_at = float("-inf")
         self._people_wait = people_wait
         self._busy = asyncio.Lock()
         self._client: AIOKafkaConsumer | None = None
@@ -127,6 +126,7 @@ class Consumer:
                         topics=[topic for topic in self._topics if topic not in missing],
                         client=self._service,
                         listener=_HandOver(self._finish, self._dealt),
+                        gathers=self._gathers,
                     )
                 self._client, self._settled = consumer, {}
                 try:
@@ -177,7 +177,6 @@ class Consumer:
                 # Dealt anew during the poll: what it brought is read again from where the database stands.
                 continue
             if polled:
-                self._began_at = time.monotonic()
                 async with self._busy:
                     await self._chunk(polled)
                 answered_at = time.monotonic()
@@ -241,16 +240,6 @@ class Consumer:
                 polled: dict[TopicPartition, list[Any]] = await consumer.getmany(
                     timeout_ms=_POLL_MS, max_records=self.most_records()
                 )
-                # Taken from the client as they come: it fetches a partition again when nothing is left of it there.
-                while (
-                    polled
-                    and (early := self._began_at + self._gathers - time.monotonic()) > 0
-                    and (room := self.most_records() - sum(map(len, polled.values()))) > 0
-                    and not self._stopping.is_set()
-                ):
-                    more = await consumer.getmany(timeout_ms=min(int(early * 1000) + 1, _POLL_MS), max_records=room)
-                    for partition, records in more.items():
-                        polled.setdefault(partition, []).extend(records)
             except UnicodeDecodeError:
                 # The client lost what it had read before that record, so this consumer cannot go on.
                 self._one_by_one = True

@@ -26,6 +26,9 @@ While records of one partition are worked on, the client fetches from the broker
 only after that: with the default, half a second in which nobody works.
 """
 
+_GATHERED_BYTES = 250_000
+"""For so much, some hundred records, a fetch of one who gathers does not wait."""
+
 _PARTITION_BYTES = 4_000_000
 """Of one partition in one fetch, so that a long queue of one item seldom has to wait for the next."""
 
@@ -72,9 +75,17 @@ async def missing_topics(settings: Settings, topics: Sequence[str], *, client: s
 
 
 async def open_consumer(
-    settings: Settings, *, group: str, topics: Sequence[str], client: str, listener: ConsumerRebalanceListener
+    settings: Settings,
+    *,
+    group: str,
+    topics: Sequence[str],
+    client: str,
+    listener: ConsumerRebalanceListener,
+    gathers: float = 0.0,
 ) -> AIOKafkaConsumer:
     """A started member of `group` that reads from the beginning what its group has not yet acknowledged.
+
+    Brokers keep what came for it `gathers` seconds at most, so that it comes together with what follows.
 
     The poll interval is long on purpose: during an outage a chunk is kept for ever, and being put out of the group for
     it would only move the same wait to another replica.
@@ -87,7 +98,8 @@ async def open_consumer(
         heartbeat_interval_ms=_HEARTBEAT_MS,
         max_poll_interval_ms=_MAX_POLL_MS,
         rebalance_timeout_ms=_REBALANCE_MS,
-        fetch_max_wait_ms=_FETCH_WAIT_MS,
+        fetch_max_wait_ms=round(gathers * 1000) or _FETCH_WAIT_MS,
+        fetch_min_bytes=_GATHERED_BYTES if gathers else 1,
         max_partition_fetch_bytes=_PARTITION_BYTES,
         **_connection(settings, client),
     )

@@ -20,5 +20,5 @@ service = Service(
     routers=(batches, recalls),
     survey=SURVEY,
     # What it remembers is read later, by people; goods and money do not wait for it.
-    gathers=0.06,
+    gathers=0.1,
 )
