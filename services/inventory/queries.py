@@ -205,7 +205,8 @@ async def item_stock(pool: Pool, item_id: str, now: dt.datetime, site_id: str | 
             WITH held AS MATERIALIZED (
                 SELECT batch_id, site_id, location_id FROM hold WHERE item_id = $1 AND lifted_at IS NULL
             ), place AS MATERIALIZED (
-                SELECT site_id, to_json(site_id)::text COLLATE "C" AS site, location_id, today, purpose = ANY($3::text[]) AS open
+                SELECT site_id, to_json(site_id)::text COLLATE "C" AS site, location_id, today,
+                       purpose = ANY($3::text[]) AS open
                 FROM unnest($4::text[], $5::date[]) AS day (site_id, today)
                 JOIN zone     USING (site_id)
                 JOIN location USING (site_id, zone_id)

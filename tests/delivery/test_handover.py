@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import datetime as dt
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
