@@ -194,6 +194,17 @@ async def test_every_plan_is_explained_and_replayed(world: World) -> None:
         assert (await world.at.get(f"/plans/{row['plan_id']}")).json()["outcome"] == replayed["recomputed"]
 
 
+async def test_a_demand_is_told_what_is_too_old_for_it_also_when_others_beside_it_may_have_that(world: World) -> None:
+    await world.stock("SHORT", 5, expires="2026-05-01")
+    await world.stock("LONG", 5, expires="2027-09-01")
+    easy, strict = demand(2, reference="SO-1"), demand(3, reference="SO-2", min_days=300)
+    await world.at.hear(easy, strict)  # one chunk
+    told = (await world.at.get(f"/demands/{strict.demand_id}/explanation")).json()
+    rows = [(row["batch_no"], row["code"], row["not_taken"]) for row in told["rows"]]
+    assert rows == [("SHORT", "too_few_days_left", "3"), ("LONG", "not_needed", "2")]
+    assert (await world.at.get(f"/plans/{told['plan_id']}/replay")).json()["equal"] is True
+
+
 async def test_a_plan_that_was_tampered_with_does_not_replay_equal(world: World, database: str) -> None:
     await world.stock("A", 5, expires="2026-06-01")
     told = (await world.at.post("/demands", body("5"), role="planner")).json()

@@ -12,7 +12,7 @@ from contracts.allocation import PassedOverCode
 from contracts.values import Strategy
 from services.allocation.domain.aisles import Aisles, Asking
 from services.allocation.domain.orders import ORDERS
-from services.allocation.domain.planning import Plan, Wanted, plan
+from services.allocation.domain.planning import Plan, Wanted, plan, walk
 from services.allocation.domain.record import inputs_of, outcome_of, replay
 from services.allocation.domain.rules import POLICIES, POLICY, remaining_days
 from services.allocation.domain.stock import Stock
@@ -215,16 +215,17 @@ def test_walking_aisles_gives_the_same_as_looking_at_the_whole_shelf_each_time(
 ) -> None:
     askings = [Asking(batch(f"D{n}").spot.batch_id, "I", wanted) for n, wanted in enumerate(asked)]
     left = {stock.spot: stock for stock in shelf}
-    expected = []
-    for asking in askings:
-        made = planned(asking.wanted, *(stock for stock in left.values() if stock.quantity))
-        expected.append({share.stock.spot: share.quantity for share in made.taken})
-        for stock, quantity in made.taken:
-            left[stock.spot] = stock._replace(quantity=stock.quantity - quantity)
     plans = served(Aisles(askings), shelf)
-    assert [{stock.spot: quantity for stock, quantity in plans[asking.demand_id].taken} for asking in askings] == (
-        expected
-    )
+    for asking in askings:
+        wanted, made = asking.wanted, plans[asking.demand_id]
+        expected = planned(wanted, *(stock for stock in left.values() if stock.quantity))
+        assert made.taken == expected.taken
+        if wanted.strategy is not Strategy.SPECIFIED:
+            there = [stock for stock in left.values() if stock.quantity and stock.spot.site_id == wanted.site_id]
+            met = walk(wanted, sorted(there, key=ORDERS[wanted.strategy]), RULES)
+            assert (made.considered, made.passed_over) == (met.considered, met.passed_over), "what it is told of"
+        for stock, quantity in expected.taken:
+            left[stock.spot] = stock._replace(quantity=stock.quantity - quantity)
 
 
 def served(aisles: Aisles, shelf: list[Stock]) -> dict[object, Plan]:

@@ -47,6 +47,7 @@ class Aisle:
     need: Decimal
     rows: int
     spots: list[Spot] = field(default_factory=list)
+    withheld: list[Stock] = field(default_factory=list)
     ended: bool = False
     _head: int = 0
 
@@ -58,6 +59,22 @@ class Aisle:
             stock = stocks[self.spots[at]]
             if stock.quantity:
                 yield stock
+
+    def beside(self, stocks: dict[Spot, Stock]) -> Iterator[Stock]:
+        """What is left there that none of its demands can have; what is too old for them others may have taken."""
+        for withheld in self.withheld:
+            stock = stocks.get(withheld.spot, withheld)
+            if stock.quantity:
+                yield stock
+
+    def withhold(self, found: Iterable[Stock]) -> None:
+        """Remember what none of its demands can have of its shelf, to be met in its place and explained.
+
+        Who named a batch is not told about all the others.
+        """
+        if self.strategy is not Strategy.SPECIFIED:
+            apart = (stock for stock in found if not stock.offered or stock.use_by < self.from_day)
+            self.withheld = sorted(apart, key=ORDERS[self.strategy])
 
     def filled(self, found: Sequence[Stock]) -> None:
         """Remember what was read, and whether that is all there is."""
@@ -118,15 +135,14 @@ class Aisles:
                 self._of[asking.demand_id] = aisle
         self._loaded: dict[Spot, Stock] = {}
         self._left: dict[Spot, Stock] = {}
-        self._withheld: dict[tuple[Shelf, Strategy], list[Stock]] = {}
 
     @property
     def shelves(self) -> dict[Shelf, dt.date]:
-        """The shelves that are asked, and the first day that any of them is asked for."""
-        first: dict[Shelf, dt.date] = {}
+        """The shelves that are asked, and the day before which stock is too old for one of their aisles."""
+        last: dict[Shelf, dt.date] = {}
         for aisle in self._aisles:
-            first[aisle.shelf] = min(first.get(aisle.shelf, dt.date.max), aisle.from_day)
-        return first
+            last[aisle.shelf] = max(last.get(aisle.shelf, dt.date.min), aisle.from_day)
+        return last
 
     def to_load(self, plans: dict[UUID, Plan] | None = None) -> list[Aisle]:
         """The aisles to read: all of them at first, then those that ended too early for one of `plans`."""
@@ -144,10 +160,11 @@ class Aisles:
         self._loaded.update((stock.spot, stock) for stock in found)
 
     def withhold(self, shelf: Shelf, found: Iterable[Stock]) -> None:
-        """Tell of stock there that none of these demands can have, so that it is met in its place and explained."""
+        """Tell of stock there that some of these demands, or all, cannot have."""
         known = list(found)
-        for strategy in {aisle.strategy for aisle in self._aisles if known and aisle.shelf == shelf}:
-            self._withheld[shelf, strategy] = sorted(known, key=ORDERS[strategy])
+        for aisle in self._aisles:
+            if aisle.shelf == shelf:
+                aisle.withhold(known)
 
     def serve(self, rules: Sequence[Rule]) -> dict[UUID, Plan]:
         """A plan for each demand, from what is loaded."""
@@ -158,10 +175,8 @@ class Aisles:
         for asking in self._askings:
             aisle = self._of[asking.demand_id]
             along = aisle.walk(stocks)
-            withheld = self._withheld.get((aisle.shelf, aisle.strategy))
-            # Who named a batch is not told about all the others.
-            if withheld and aisle.strategy is not Strategy.SPECIFIED:
-                along = merge(along, withheld, key=ORDERS[aisle.strategy])
+            if aisle.withheld:
+                along = merge(along, aisle.beside(stocks), key=ORDERS[aisle.strategy])
             made = plans[asking.demand_id] = walk(asking.wanted, along, rules)
             for stock, quantity in made.taken:
                 stocks[stock.spot] = stock._replace(quantity=stock.quantity - quantity)

@@ -132,12 +132,12 @@ class Looking(Tables):
     async def look(
         self, aisles: Sequence[Aisle], shelves: dict[Shelf, dt.date]
     ) -> tuple[list[list[Stock]], dict[Shelf, list[Stock]]]:
-        """The beginning of each aisle, and what of some shelves none of the demands can have.
+        """The beginning of each aisle, and what of some shelves some of the demands, or all, cannot have.
 
         Of an aisle as many rows in its order as are needed by quantity, and no more than allowed: one index walk an
         aisle, with a window that sums up what was walked past, so that nothing beyond the need is returned.
 
-        Of each shelf free stock that is held, not released, not pickable, or too old for all of the demands (before the
+        Of each shelf free stock that is held, not released, not pickable, or too old for one of the aisles (before the
         day that `shelves` says): the first `WITHHELD_SEEN` of each of the two kinds by last usable day.
         """
         rows = await self._db.fetch(
