@@ -26,10 +26,6 @@ async def demands_and_promises(scene: Scene) -> None:
     for one in wanted:
         if one.raised_by == "erp topic":
             await scene.erp.raise_demand(one)
-        if one.reference == EXPLAINED:
-            # Planned together with demands that take older stock, it would not be told that stock which is too old
-            # for it alone was passed over.
-            await _allocated(scene, [one])
     await _allocated(scene, [one for one in wanted if one.raised_by == "erp topic"])
     for one in wanted:
         if one.raised_by == "erp http":
