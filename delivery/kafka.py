@@ -27,7 +27,7 @@ only after that: with the default, half a second in which nobody works.
 """
 
 _GATHERED_BYTES = 250_000
-"""For so much, some hundred records, a fetch of one who gathers does not wait."""
+"""For so much, a few hundred records, a fetch of one who gathers does not wait."""
 
 _PARTITION_BYTES = 4_000_000
 """Of one partition in one fetch, so that a long queue of one item seldom has to wait for the next."""
@@ -81,11 +81,11 @@ async def open_consumer(
     topics: Sequence[str],
     client: str,
     listener: ConsumerRebalanceListener,
-    gathers: float = 0.0,
+    gathers: float,
 ) -> AIOKafkaConsumer:
     """A started member of `group` that reads from the beginning what its group has not yet acknowledged.
 
-    Brokers keep what came for it `gathers` seconds at most, so that it comes together with what follows.
+    Brokers keep what came for it `gathers` seconds at most, so that it comes together with what follows; 0: not at all.
 
     The poll interval is long on purpose: during an outage a chunk is kept for ever, and being put out of the group for
     it would only move the same wait to another replica.

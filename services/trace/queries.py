@@ -211,9 +211,10 @@ async def find_genealogy(
 ) -> Found:
     """All links that lead away from the starts' names, `depth` steps far, and what is known of the nodes they join.
 
-    Names are walked in the database in one statement (each once, so cycles end); which batch a name means and what time
-    allows is decided by `Genealogy` afterwards, so this is a little more than a walk will take. `at`: only what had
-    begun by then.
+    Names are walked in the database in one statement (each link is taken once, so cycles end; with a `depth`, the depth
+    ends them). No way leads on through a link that was superseded: its `far` is NULL. Which batch a name means and what
+    time allows is decided by `Genealogy` afterwards, so this is a little more than a walk will take. `at`: only what
+    had begun by then.
 
     `OFFSET 0` keeps the planner at one index look-up per name: it cannot know how few names there are, and would read
     the whole table of links instead.
@@ -225,7 +226,7 @@ async def find_genealogy(
         WITH RECURSIVE reached AS (
             SELECT start.name_id AS far, 0 AS step, link.*, NULL::uuid AS superseded_by
             FROM unnest($1::uuid[]) AS start (name_id)
-            LEFT JOIN link ON FALSE
+            LEFT JOIN link ON FALSE  -- a start is reached by no link
             UNION
             SELECT CASE WHEN taken.superseded_by IS NULL THEN taken.{far} END,
                    CASE WHEN $2 IS NULL THEN 0 ELSE near.step + 1 END, taken.*

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import datetime as dt
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,13 +94,26 @@ async def _unacknowledged(place: Playground) -> dict[int, tuple[int | None, int]
         await group.stop()
 
 
-async def test_one_whom_nobody_waits_for_takes_together_what_comes_within_a_while(place: Playground) -> None:
-    async with place.here(dataclasses.replace(toy.service, gathers=2.0)) as here:
+async def test_one_who_gathers_takes_together_what_comes_within_a_while(place: Playground) -> None:
+    async with place.here(dataclasses.replace(toy.service, gathers=3.0)) as here:
         for n in range(1, 12):
             await place.ring(("bell", n))
+            await asyncio.sleep(0.1)  # far longer than a fetch takes that does not wait
         await place.counted(11)
         assert await place.seen("bell") == [*range(1, 12)]
-        assert await here.metric("delivery_chunk_records_count") <= 2, "each was taken as it came"
+        assert await here.metric("delivery_chunk_records_count") <= 2, "some were taken as they came"
+
+
+async def test_one_who_gathers_does_not_wait_when_there_is_much(place: Playground) -> None:
+    gathers, began = 20.0, time.monotonic()
+    async with place.here(dataclasses.replace(toy.service, gathers=gathers)):
+        await place.ring(*(("bell", n) for n in range(1, 2001)))
+
+        async def taken() -> bool:
+            return await place.total() > 0
+
+        await until(taken, seconds=2 * gathers)
+        assert time.monotonic() - began < gathers
 
 
 async def test_what_says_nothing_wakes_no_relay(place: Playground) -> None:
