@@ -231,7 +231,7 @@ async def test_chunks_are_small_while_people_wait_for_answers_and_whole_again_af
     consumer = here.runtime.consumer
     assert consumer.most_records() == 500
     assert (await here.post("/rings", {"name": "a", "n": 1})).status_code == 201
-    assert consumer.most_records() == 50
+    assert consumer.most_records() == 15
 
     async def whole_again() -> bool:
         return consumer.most_records() == 500
