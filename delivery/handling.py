@@ -109,10 +109,18 @@ class Work:
 
 def locked(place: int) -> str:
     """SQL that waits for the keys in the text array `$place` and gives a row for each."""
+    return locked_of(f"unnest(${place}::text[]) AS key")
+
+
+def locked_of(keys: str) -> str:
+    """SQL that waits for the keys in the column `key` of what `keys` names, and gives a row for each.
+
+    Whoever finds keys in the statement that locks them tells `Work.take_note` of them.
+    """
     return f"""
         SELECT pg_advisory_xact_lock(lock_id)
         FROM (SELECT DISTINCT hashtextextended(key, 0) AS lock_id
-              FROM unnest(${place}::text[]) AS key
+              FROM {keys}
               ORDER BY lock_id) AS in_one_order
     """
 

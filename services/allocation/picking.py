@@ -1,6 +1,5 @@
 """What people ask at picks: scans, accepted or refused, and swaps. Waiting scans are judged together."""
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -22,6 +21,7 @@ from services.allocation.domain.terms import somewhere_still
 from services.allocation.following import floor_of, settle
 from services.allocation.promising import serve_waiting, terms_of, wishes_of
 from services.allocation.store import AllocationStore
+from services.allocation.store.rows import RefusedRow
 from services.allocation.views import PickView, ScanAnswer, TypedScan
 
 MOST_NAMED = 10
@@ -44,14 +44,14 @@ class ScanPick:
 async def scan_picks(work: Work, commands: Sequence[ScanPick]) -> Sequence[Answer]:
     """Judge each scan by its pick, in order; what is accepted is picked, what is refused changes nothing."""
     store = AllocationStore(work.db)
-    items = await store.items_of_picks(command.pick_id for command in commands)
-    await work.lock(items.values())
-    picks = await store.picks(items)
+    picks = await store.picks(await store.lock_items_of(work, (command.pick_id for command in commands)))
     read = [_read(command.scan) for command in commands]
     gtins = {scanned.gtin for scanned in read if isinstance(scanned, Scanned) and scanned.gtin}
-    known = await store.items_by_gtin(gtins) if gtins else {}
-    staging = await store.staging_of(pick.spot.site_id for pick in picks.values())
-    tellers = _Tellers(work, store, picks, known, staging)
+    strange = gtins.difference(*(pick.gtins for pick in picks.values()))
+    known = {gtin: pick.item_id for pick in picks.values() for gtin in pick.gtins}
+    if strange:
+        known |= await store.items_by_gtin(strange)
+    tellers = _Tellers(work, store, picks, known)
     for n, (command, scanned) in enumerate(zip(commands, read, strict=True)):
         await tellers.tell(n, command, scanned)
     return await tellers.answers()
@@ -59,11 +59,9 @@ async def scan_picks(work: Work, commands: Sequence[ScanPick]) -> Sequence[Answe
 
 @dataclass(frozen=True, slots=True)
 class _Confirmed:
-    """A scan that was accepted: the pick as it was scanned, what was swapped for it, and the pick of the rest."""
+    """A scan that was accepted: the pick as it was fetched, what was swapped for it, and the pick of the rest."""
 
     pick: Pick
-    to_location_id: str
-    by: str
     says: tuple[Announcement, ...]
     rest_id: UUID | None
 
@@ -76,17 +74,15 @@ class _Tellers:
         work: Work,
         store: AllocationStore,
         picks: dict[UUID, Pick],
-        item_of_gtin: dict[str, str],
-        staging: Mapping[str, frozenset[str]],
+        item_of_gtin: Mapping[str, str],
     ) -> None:
         self._work = work
         self._store = store
         self._picks = picks
         self._item_of_gtin = item_of_gtin
-        self._staging = staging
         self._today = somewhere_still(work.now)
         self._confirmed: dict[int, _Confirmed] = {}
-        self._unwritten: list[_Confirmed] = []
+        self._unwritten: list[Pick] = []
         self._refused: dict[int, tuple[PickRefused, str]] = {}
         self._answers: dict[int, Answer] = {}
 
@@ -106,9 +102,8 @@ class _Tellers:
                 field="pick_id",
             )
             return
-        staging = self._staging.get(pick.spot.site_id)
-        if staging is not None and command.to_location_id not in staging:
-            named = sorted(staging)
+        if pick.staging and command.to_location_id not in pick.staging:
+            named = sorted(pick.staging)
             more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
             self._answers[n] = Refusal(
                 409,
@@ -146,50 +141,69 @@ class _Tellers:
             rest_id = await self._split(pick, quantity)
         if rest_id is not None or says:
             self._picks |= await self._store.picks({*self._picks} | ({rest_id} if rest_id else set()))
-        pick = self._picks[pick.pick_id]
-        confirmed = _Confirmed(pick, command.to_location_id, cause.actor or "unknown", tuple(says), rest_id)
-        self._confirmed[n] = confirmed
-        self._unwritten.append(confirmed)
-        self._picks[pick.pick_id] = replace(pick, status=ClaimStatus.PICKED)
+        fetched = replace(
+            self._picks[pick.pick_id],
+            status=ClaimStatus.PICKED,
+            staged_at=command.to_location_id,
+            picked_by=cause.actor or "unknown",
+            picked_at=self._work.now,
+        )
+        self._confirmed[n] = _Confirmed(fetched, tuple(says), rest_id)
+        self._unwritten.append(fetched)
+        self._picks[pick.pick_id] = fetched
 
     async def answers(self) -> list[Answer]:
         """Write what is not yet written, and answer every scan."""
-        await self._write()
-        work = self._work
-        if self._refused:
-            await self._store.refuse_scans(
-                (
-                    (said.refusal_id, said.pick_id, said.scanned, str(said.verdict), said.reason, by)
-                    for said, by in self._refused.values()
-                ),
-                work.now,
-            )
-        asked = {said.pick_id for said, _ in self._refused.values()}
-        for confirmed in self._confirmed.values():
-            asked |= {confirmed.pick.pick_id} | ({confirmed.rest_id} if confirmed.rest_id else set())
-        views = {pick_id: pick_view(row) for pick_id, row in (await queries.picks_by_id(work.db, asked)).items()}
+        await self._store.keep_scans(
+            self._unwritten,
+            [
+                RefusedRow(
+                    said.refusal_id, said.pick_id, said.scanned, str(said.verdict), said.reason, by, self._work.now
+                )
+                for said, by in self._refused.values()
+            ],
+        )
         for n, (said, _) in self._refused.items():
-            answer = ScanAnswer(verdict=said.verdict, reason=said.reason, pick=views[said.pick_id])
+            answer = ScanAnswer(verdict=said.verdict, reason=said.reason, pick=self._view(said.pick_id))
             self._answers[n] = Answer(answer, 200, [said])
         for n, confirmed in self._confirmed.items():
             pick = confirmed.pick
             answer = ScanAnswer(
                 verdict="accepted",
-                reason=f"{pick.quantity:f} {pick.unit} of batch {pick.batch_no} go to {confirmed.to_location_id}",
-                pick=views[pick.pick_id],
-                rest=views[confirmed.rest_id] if confirmed.rest_id else None,
+                reason=f"{pick.quantity:f} {pick.unit} of batch {pick.batch_no} go to {pick.staged_at}",
+                pick=self._view(pick.pick_id),
+                rest=self._view(confirmed.rest_id) if confirmed.rest_id else None,
             )
-            self._answers[n] = Answer(answer, 200, [*confirmed.says, _as_event(confirmed, work.now)])
+            self._answers[n] = Answer(answer, 200, [*confirmed.says, _as_event(pick)])
         return [self._answers[n] for n in range(len(self._answers))]
 
     async def _write(self) -> None:
         """Write the picks that were accepted since this was last done."""
-        if self._unwritten:
-            await self._store.confirm_picks(
-                ((done.pick.pick_id, done.pick.quantity, done.to_location_id, done.by) for done in self._unwritten),
-                self._work.now,
-            )
-            self._unwritten = []
+        await self._store.keep_scans(self._unwritten)
+        self._unwritten = []
+
+    def _view(self, pick_id: UUID) -> PickView:
+        """A pick as all scans of the group left it."""
+        pick = self._picks[pick_id]
+        return PickView(
+            pick_id=pick.pick_id,
+            demand_id=pick.demand_id,
+            reference=pick.reference,
+            customer_id=pick.customer_id,
+            site_id=pick.spot.site_id,
+            item_id=pick.item_id,
+            batch_id=pick.spot.batch_id,
+            batch_no=pick.batch_no,
+            expires_on=pick.expires_on,
+            location_id=pick.spot.location_id,
+            quantity=pick.quantity,
+            unit=pick.unit,
+            status=queries.pick_status(pick.status),
+            to_location_id=pick.staged_at,
+            picked_by=pick.picked_by,
+            picked_at=pick.picked_at,
+            reason=pick.reason,
+        )
 
     def _judge(self, pick: Pick, scanned: Scanned, location_id: str | None) -> RefusedScan | None:
         item = self._item_of_gtin.get(scanned.gtin) if scanned.gtin else None
@@ -301,8 +315,7 @@ def _read(scan: str | TypedScan) -> Scanned | RefusedScan:
     return read_scan(scan) if isinstance(scan, str) else Scanned(scan.batch_no, item_id=scan.item_id)
 
 
-def _as_event(confirmed: _Confirmed, now: dt.datetime) -> PickConfirmed:
-    pick = confirmed.pick
+def _as_event(pick: Pick) -> PickConfirmed:
     return PickConfirmed(
         pick_id=pick.pick_id,
         demand_id=pick.demand_id,
@@ -313,8 +326,8 @@ def _as_event(confirmed: _Confirmed, now: dt.datetime) -> PickConfirmed:
         batch_id=pick.spot.batch_id,
         batch_no=pick.batch_no,
         from_location_id=pick.spot.location_id,
-        to_location_id=confirmed.to_location_id,
+        to_location_id=pick.staged_at,
         quantity=pick.quantity,
         unit=pick.unit,
-        picked_at=now,
+        picked_at=pick.picked_at,
     )

@@ -55,6 +55,14 @@ PICK_STATUSES = {
     "stopped": ["stopped"],
     "cancelled": ["revoked", "freed"],
 }
+"""What people see of a promise's status, with what it is in the table."""
+
+_SHOWN = {status: shown for shown, statuses in PICK_STATUSES.items() for status in statuses}
+
+
+def pick_status(status: str) -> str:
+    """What people see of a promise's `status` in the table."""
+    return _SHOWN[status]
 
 
 async def demands(

@@ -87,6 +87,43 @@ async def test_every_kind_of_code_that_names_the_promised_batch_is_accepted(worl
         assert (confirmed.from_location_id, confirmed.to_location_id) == ("A-1", "STAGE-2")
 
 
+async def test_a_scan_tells_its_pick_as_it_is_read_again(world: World) -> None:
+    """The answer is made of what was read before the scan, so all of it is compared, also of what a swap moved."""
+    await world.stock("LOT7", 20, expires="2026-06-01")
+    await world.stock("LOT8", 20, expires="2026-07-01")
+    _, whole = await a_pick(world, 4, reference="SO-1")
+    _, parted = await a_pick(world, 6, reference="SO-2")
+    _, swapped = await a_pick(world, 5, reference="SO-3")
+    answers = [
+        await scan(world, whole["pick_id"], typed("LOT8")),
+        await scan(world, whole["pick_id"], typed("LOT7")),
+        await scan(world, whole["pick_id"], typed("LOT7")),
+        await scan(world, parted["pick_id"], typed("LOT7"), quantity="2"),
+        await scan(world, swapped["pick_id"], typed("LOT8"), quantity="3", allow_swap=True),
+    ]
+    assert [told["verdict"] for told in answers] == [
+        "wrong_batch",
+        "accepted",
+        "already_picked",
+        "accepted",
+        "accepted",
+    ]
+    assert answers[0]["pick"] == whole
+    told = [pick for answer in answers[1:] for pick in (answer["pick"], answer["rest"]) if pick is not None]
+    assert sorted(pick["status"] for pick in told) == ["open", "open", "picked", "picked", "picked", "picked"]
+    for pick in told:
+        assert pick == (await world.at.get(f"/picks/{pick['pick_id']}")).json()
+
+
+async def test_scans_that_come_together_see_each_other(world: World) -> None:
+    await world.stock("LOT7", 20, expires="2026-06-01")
+    _, pick = await a_pick(world)
+    told = await asyncio.gather(*(scan(world, pick["pick_id"], typed("LOT7")) for _ in range(5)))
+    assert sorted(each["verdict"] for each in told) == ["accepted"] + ["already_picked"] * 4
+    now = (await world.at.get(f"/picks/{pick['pick_id']}")).json()
+    assert all(each["pick"] == now for each in told)
+
+
 async def test_a_wrong_scan_changes_nothing_and_says_why(world: World) -> None:
     await world.item(gtin=GTIN)
     await world.item("OTHER", gtin="09506000134352")

@@ -13,13 +13,18 @@ from services.allocation.domain.stock import Spot
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A promised quantity to fetch from its spot. `gtins` are the item's; `code` and `reason` say why it is over."""
+    """A promised quantity to fetch from its spot, for the order `reference`.
+
+    `gtins` are the item's; `staging` is where its site puts what was picked, anywhere if empty; `code` and `reason` say
+    why it is over; the last three where it was put, by whom and when, once it is picked.
+    """
 
     pick_id: UUID
     status: ClaimStatus
     code: str | None
     reason: str | None
     demand_id: UUID
+    reference: str
     customer_id: str
     item_id: str
     gtins: frozenset[str]
@@ -28,6 +33,10 @@ class Pick:
     expires_on: dt.date | None
     quantity: Decimal
     unit: str
+    staging: frozenset[str]
+    staged_at: str | None
+    picked_by: str | None
+    picked_at: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True)

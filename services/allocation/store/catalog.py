@@ -1,6 +1,6 @@
 """What the catalog says and what sites there are, as far as allocation needs it."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from contracts.integration import ItemDefined, PartnerDefined, PartnerRole
 from contracts.inventory import SiteDefined
@@ -97,10 +97,3 @@ class Catalog(Tables):
                 5,
             ),
         )
-
-    async def staging_of(self, site_ids: Iterable[str]) -> dict[str, frozenset[str]]:
-        """Where picked goods may be put at those of these sites that described it; needs no lock."""
-        rows = await self._db.fetch(
-            "SELECT site_id, staging FROM site WHERE site_id = ANY($1::text[]) AND staging <> '{}'", [*{*site_ids}]
-        )
-        return {row["site_id"]: frozenset(row["staging"]) for row in rows}

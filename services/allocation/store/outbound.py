@@ -2,12 +2,12 @@
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from decimal import Decimal
 from uuid import UUID
 
 from asyncpg import Record
 
-from delivery import columns
+from delivery import NewRows, Work, Write, columns, unseen, write_together
+from delivery.handling import locked_of
 from services.allocation.domain.claims import ClaimStatus
 from services.allocation.domain.picking import Pick
 from services.allocation.domain.stock import Spot, Stock
@@ -16,6 +16,7 @@ from services.allocation.store.rows import (
     STOCK,
     NewShipment,
     PickedShare,
+    RefusedRow,
     Tables,
     stock_of,
 )
@@ -24,26 +25,37 @@ from services.allocation.store.rows import (
 class Outbound(Tables):
     """The outbound side of `reservation`, and the tables `shipment` and `refused_scan`."""
 
-    async def items_of_picks(self, pick_ids: Iterable[UUID]) -> dict[UUID, str]:
-        """Which item each pick is of; needs no lock."""
+    async def lock_items_of(self, work: Work, pick_ids: Iterable[UUID]) -> list[UUID]:
+        """The known ones of these picks, whose items are locked by that."""
         rows = await self._db.fetch(
-            "SELECT reservation_id, item_id FROM reservation WHERE reservation_id = ANY($1::uuid[])", [*{*pick_ids}]
+            f"""
+            WITH asked AS MATERIALIZED (
+                SELECT reservation_id, item_id AS key FROM reservation WHERE reservation_id = ANY({unseen(1, "uuid")})
+            ), held AS MATERIALIZED ({locked_of("asked")})
+            SELECT asked.* FROM (SELECT count(*) FROM held) AS waited CROSS JOIN asked
+            """,
+            [*{*pick_ids}],
         )
-        return {row["reservation_id"]: row["item_id"] for row in rows}
+        work.take_note(row["key"] for row in rows)
+        return [row["reservation_id"] for row in rows]
 
     async def picks(self, pick_ids: Iterable[UUID]) -> dict[UUID, Pick]:
-        """Picks with all that a scan is judged by."""
+        """Picks with all that a scan is judged by and its answer tells."""
         rows = await self._db.fetch(
-            """
+            f"""
             SELECT reservation.reservation_id, reservation.status, reservation.code, reservation.reason,
-                   reservation.demand_id, demand.customer_id, reservation.item_id, coalesce(item.gtins, '{}') AS gtins,
+                   reservation.demand_id, demand.reference, demand.customer_id, reservation.item_id,
+                   coalesce(item.gtins, '{{}}') AS gtins,
                    reservation.batch_id, reservation.site_id, reservation.location_id, reservation.quality,
-                   batch.batch_no, batch.expires_on, reservation.quantity, demand.unit
+                   batch.batch_no, batch.expires_on, reservation.quantity, demand.unit,
+                   coalesce(site.staging, '{{}}') AS staging,
+                   reservation.staged_at, reservation.picked_by, reservation.picked_at
             FROM reservation
             JOIN demand USING (demand_id)
             JOIN batch USING (batch_id)
             LEFT JOIN item ON item.item_id = reservation.item_id
-            WHERE reservation_id = ANY($1::uuid[])
+            LEFT JOIN site ON site.site_id = reservation.site_id
+            WHERE reservation_id = ANY({unseen(1, "uuid")})
             """,
             [*{*pick_ids}],
         )
@@ -54,6 +66,7 @@ class Outbound(Tables):
                 code=row["code"],
                 reason=row["reason"],
                 demand_id=row["demand_id"],
+                reference=row["reference"],
                 customer_id=row["customer_id"],
                 item_id=row["item_id"],
                 gtins=frozenset(row["gtins"]),
@@ -62,6 +75,10 @@ class Outbound(Tables):
                 expires_on=row["expires_on"],
                 quantity=row["quantity"],
                 unit=row["unit"],
+                staging=frozenset(row["staging"]),
+                staged_at=row["staged_at"],
+                picked_by=row["picked_by"],
+                picked_at=row["picked_at"],
             )
             for row in rows
         }
@@ -71,31 +88,14 @@ class Outbound(Tables):
         rows = await self._db.fetch("SELECT item_id, gtins FROM item WHERE gtins && $1::text[]", [*gtins])
         return {gtin: row["item_id"] for row in rows for gtin in row["gtins"] if gtin in gtins}
 
-    async def confirm_picks(self, picked: Iterable[tuple[UUID, Decimal, str, str]], now: dt.datetime) -> None:
-        """These (pick, quantity, staging location, by whom) were fetched."""
-        await self._db.execute(
-            """
-            UPDATE reservation
-            SET status = 'picked', quantity = picked.quantity, staged_at = picked.staged_at,
-                picked_by = picked.picked_by, picked_at = $5, changed_at = $5
-            FROM unnest($1::uuid[], $2::numeric[], $3::text[], $4::text[])
-                 AS picked (reservation_id, quantity, staged_at, picked_by)
-            WHERE reservation.reservation_id = picked.reservation_id AND reservation.status = 'promised'
-            """,
-            *columns(picked, 4),
-            now,
-        )
-
-    async def refuse_scans(self, refused: Iterable[tuple[UUID, UUID, str, str, str, str]], now: dt.datetime) -> None:
-        """Keep refused scans: (refusal, pick, scanned, verdict, reason, by whom)."""
-        await self._db.execute(
-            """
-            INSERT INTO refused_scan (refusal_id, pick_id, scanned, verdict, reason, refused_by, refused_at)
-            SELECT *, $7 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[])
-            """,
-            *columns(refused, 6),
-            now,
-        )
+    async def keep_scans(self, picks: Sequence[Pick], refused: Sequence[RefusedRow] = ()) -> None:
+        """Keep picks that were fetched, as they are now, and refused scans."""
+        parts: list[Write | NewRows] = []
+        if picks:
+            parts.append(_fetched(picks))
+        if refused:
+            parts.append(NewRows("refused_scan", _REFUSED, refused))
+        await write_together(self._db, parts)
 
     async def stock_of_batch_at(self, item_id: str, batch_no: str, like: Spot) -> list[Stock]:
         """Stock with this batch number in the same bin and quality, free or promised, held or not."""
@@ -198,3 +198,23 @@ class Outbound(Tables):
             now,
         )
         return lines
+
+
+_REFUSED = {
+    "refusal_id": "uuid", "pick_id": "uuid", "scanned": "text", "verdict": "text", "reason": "text",
+    "refused_by": "text", "refused_at": "timestamptz",
+}  # fmt: skip
+
+
+def _fetched(picks: Sequence[Pick]) -> Write:
+    return Write(
+        """
+        UPDATE reservation
+        SET status = 'picked', quantity = picked.quantity, staged_at = picked.staged_at,
+            picked_by = picked.picked_by, picked_at = picked.picked_at, changed_at = picked.picked_at
+        FROM unnest($1::uuid[], $2::numeric[], $3::text[], $4::text[], $5::timestamptz[])
+             AS picked (reservation_id, quantity, staged_at, picked_by, picked_at)
+        WHERE reservation.reservation_id = picked.reservation_id AND reservation.status = 'promised'
+        """,
+        columns(((pick.pick_id, pick.quantity, pick.staged_at, pick.picked_by, pick.picked_at) for pick in picks), 5),
+    )
