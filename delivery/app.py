@@ -301,7 +301,9 @@ class Runtime:
             )
             work.know(watch, envelope)
             announcements = await watch.run(work)
-            if announcements:
+            if not announcements:
+                await self._speaker.say(work, [])
+            else:
                 # A watch that found nothing begins no trace: it runs all day.
                 with self.tracing.within(f"watch {watch.name}", SpanKind.INTERNAL, None) as span:
                     envelope = with_traceparent(envelope, traceparent_of(span, envelope.traceparent))

@@ -9,7 +9,7 @@ from delivery.envelope import Envelope
 
 if TYPE_CHECKING:
     from delivery.commands import Answer
-    from delivery.database import Connection
+    from delivery.database import Connection, NewRows, Write
 
 
 class EventLike(Protocol):
@@ -75,13 +75,14 @@ class ForeignMessage:
 class Work:
     """The one transaction that a handler works in. Nobody but the delivery layer commits."""
 
-    __slots__ = ("_causes", "_held", "db", "now")
+    __slots__ = ("_at_end", "_causes", "_held", "db", "now")
 
     def __init__(self, db: "Connection", now: dt.datetime) -> None:
         self.db = db
         self.now = now
         self._causes: dict[int, Envelope] = {}
         self._held: set[str] = set()
+        self._at_end: list[Write | NewRows] = []
 
     def cause(self, heard: object) -> Envelope:
         """Who is behind an event or command that a handler was given: actor, time, correlation."""
@@ -90,6 +91,18 @@ class Work:
     def know(self, heard: object, envelope: Envelope) -> None:
         """Remember the envelope of what a handler is about to be given."""
         self._causes[id(heard)] = envelope
+
+    def write_at_end(self, *parts: "Write | NewRows") -> None:
+        """Have rows written when the handler is done, in one round trip with what it says.
+
+        Each is of a table of its own, which the handler does not look at after this.
+        """
+        self._at_end += parts
+
+    def take_at_end(self) -> "list[Write | NewRows]":
+        """What is still to be written, from now on by the caller."""
+        parts, self._at_end = self._at_end, []
+        return parts
 
     async def lock(self, keys: Iterable[str]) -> None:
         """Wait until no other transaction of this service works on `keys`; held until the commit.

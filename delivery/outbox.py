@@ -34,13 +34,13 @@ class Speaker:
     ) -> None:
         """Put events with their causes in the outbox; their keys are locked first, so row order is commit order.
 
-        What is to be written `beside` goes along. Raises `ValueError` for an event of somebody else's topic or one that
-        is too large.
+        What `work` left to be written at its end goes along, and what is to be written `beside`. Raises `ValueError`
+        for an event of somebody else's topic or one that is too large.
         """
         rows = [self._row(event, cause, work.now) for event, cause in said]
         if rows:
             await work.lock({event.key for event, _ in said})
-        await write_together(work.db, [NewRows("delivery.outbox", _COLUMNS, rows), *beside])
+        await write_together(work.db, [NewRows("delivery.outbox", _COLUMNS, rows), *work.take_at_end(), *beside])
 
     def _row(self, event: EventLike, cause: Envelope, now: dt.datetime) -> tuple[object, ...]:
         topic = self._topics.get(event.event_type)

@@ -8,7 +8,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from contracts.allocation import PickConfirmed, PickRefused, ScanVerdict
-from delivery import Announcement, Answer, Refusal, Work, does, new_id
+from delivery import Announcement, Answer, Refusal, Work, does, new_id, write_together
 from delivery.handling import EventLike
 from services.allocation import queries
 from services.allocation.domain.claims import ClaimStatus
@@ -21,6 +21,7 @@ from services.allocation.domain.terms import somewhere_still
 from services.allocation.following import floor_of, settle
 from services.allocation.promising import serve_waiting, terms_of, wishes_of
 from services.allocation.store import AllocationStore
+from services.allocation.store.outbound import fetched, refused_scans
 from services.allocation.store.rows import RefusedRow
 from services.allocation.views import PickView, ScanAnswer, TypedScan
 
@@ -54,7 +55,7 @@ async def scan_picks(work: Work, commands: Sequence[ScanPick]) -> Sequence[Answe
     tellers = _Tellers(work, store, picks, known)
     for n, (command, scanned) in enumerate(zip(commands, read, strict=True)):
         await tellers.tell(n, command, scanned)
-    return await tellers.answers()
+    return tellers.answers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,28 +142,28 @@ class _Tellers:
             rest_id = await self._split(pick, quantity)
         if rest_id is not None or says:
             self._picks |= await self._store.picks({*self._picks} | ({rest_id} if rest_id else set()))
-        fetched = replace(
+        done = replace(
             self._picks[pick.pick_id],
             status=ClaimStatus.PICKED,
             staged_at=command.to_location_id,
             picked_by=cause.actor or "unknown",
             picked_at=self._work.now,
         )
-        self._confirmed[n] = _Confirmed(fetched, tuple(says), rest_id)
-        self._unwritten.append(fetched)
-        self._picks[pick.pick_id] = fetched
+        self._confirmed[n] = _Confirmed(done, tuple(says), rest_id)
+        self._unwritten.append(done)
+        self._picks[pick.pick_id] = done
 
-    async def answers(self) -> list[Answer]:
+    def answers(self) -> list[Answer]:
         """Write what is not yet written, and answer every scan."""
-        await self._store.keep_scans(
-            self._unwritten,
+        refused = refused_scans(
             [
                 RefusedRow(
                     said.refusal_id, said.pick_id, said.scanned, str(said.verdict), said.reason, by, self._work.now
                 )
                 for said, by in self._refused.values()
-            ],
+            ]
         )
+        self._work.write_at_end(*([fetched(self._unwritten)] if self._unwritten else []), refused)
         for n, (said, _) in self._refused.items():
             answer = ScanAnswer(verdict=said.verdict, reason=said.reason, pick=self._view(said.pick_id))
             self._answers[n] = Answer(answer, 200, [said])
@@ -179,8 +180,9 @@ class _Tellers:
 
     async def _write(self) -> None:
         """Write the picks that were accepted since this was last done."""
-        await self._store.keep_scans(self._unwritten)
-        self._unwritten = []
+        if self._unwritten:
+            await write_together(self._work.db, [fetched(self._unwritten)])
+            self._unwritten = []
 
     def _view(self, pick_id: UUID) -> PickView:
         """A pick as all scans of the group left it."""

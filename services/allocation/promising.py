@@ -199,7 +199,7 @@ async def serve(
             reservations,
             {outcome.demand.demand_id: outcome.plan.missing for outcome in outcomes},
             raised=demands if raised else (),
-            now=work.now,
+            work=work,
         )
     return outcomes
 

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 from contracts.inventory import StockMoved
 from contracts.receiving import BatchReceived
-from delivery import Announcements, Derived, Rehear, Work, hears
+from delivery import Announcements, Derived, Rehear, Work, hears, write_together
 from services.integration.store.receipts import ReceiptStore
-from services.integration.store.valuation import ValuationStore
+from services.integration.store.valuation import added_to_ledger
 
 
 @hears(StockMoved)
 async def add_again(work: Work, events: Sequence[StockMoved]) -> Announcements:
     """The running sums of the ledger; nothing is valued or posted."""
-    await ValuationStore(work.db).add_to_ledger(events)
+    await write_together(work.db, [added_to_ledger(events)])
     return []
 
 

@@ -91,5 +91,5 @@ async def correct_dates(work: Work, commands: Sequence[CorrectDates]) -> Sequenc
         )
         view = KnownBatch(batch_id=after.batch_id, item_id=after.item_id, batch=told(facts))
         answers.append(Answer(view, 200, [event]))
-    await store.save(changes, work.now)
+    await store.save(changes, work)
     return answers

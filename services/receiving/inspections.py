@@ -106,7 +106,7 @@ async def inspect_batches(work: Work, commands: Sequence[InspectBatch]) -> Seque
             inspected_at=work.now,
         )
         answers.append(Answer(view, 201, [event]))
-    await store.save(changes, work.now)
+    await store.save(changes, work)
     return answers
 
 

@@ -49,5 +49,5 @@ async def issue_numbers(work: Work, commands: Sequence[IssueNumbers]) -> Sequenc
             )
             continue
         answers.append(Answer(NumbersView(item_id=command.item_id, batch_nos=numbers), 201))
-    await store.save(changes, work.now)
+    await store.save(changes, work)
     return answers

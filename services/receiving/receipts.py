@@ -126,7 +126,7 @@ async def receive_goods(work: Work, commands: Sequence[ReceiveGoods]) -> Sequenc
             answers.append(Refusal(409, reason.code, reason.text, field=field_))
             continue
         answers.append(_receive(work, command, mine, dock, changes, settings))
-    await store.save(changes, work.now)
+    await store.save(changes, work)
     return answers
 
 

@@ -67,7 +67,7 @@ async def settle_conflicts(work: Work, commands: Sequence[SettleConflict]) -> Se
     )
     changes = Changes()
     answers = [_settle(work, command, desk, changes) for command in commands]
-    await store.save(changes, work.now)
+    await store.save(changes, work)
     return answers
 
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from contracts.integration import ItemDefined, PartnerDefined, PartnerRole, UniqueWithin
 from contracts.inventory import SiteDefined
 from contracts.values import DatePrecision, DateSource, Origin
-from delivery import Connection, Write, columns, write_together
+from delivery import Connection, Work, Write, columns, write_together
 from services.receiving.announcing import read_back
 from services.receiving.domain.batches import Batch, Facts
 from services.receiving.domain.expected import Expected, ExpectedStatus
@@ -499,10 +499,15 @@ class ReceivingStore:
 
     # What a transaction changed ------------------------------------------------------------------------------------
 
-    async def save(self, changes: Changes, now: dt.datetime) -> None:
-        """Write everything that was decided; parts that nothing changed cost nothing."""
-        for parts in (_FIRST, _OF_ROWS_THAT_MAY_BE_NEW):
-            await write_together(self._db, [part for of in parts if (part := of(changes, now)) is not None])
+    async def save(self, changes: Changes, work: Work) -> None:
+        """Write everything that was decided, most of it at the end of the work; what did not change costs nothing."""
+        first, then = (
+            [part for of in parts if (part := of(changes, work.now)) is not None]
+            for parts in (_FIRST, _OF_ROWS_THAT_MAY_BE_NEW)
+        )
+        if then:
+            await write_together(self._db, first)
+        work.write_at_end(*(then or first))
 
 
 def _write(sql: str, rows: Iterable[Sequence[Any]], *more: Any) -> Write | None:

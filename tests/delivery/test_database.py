@@ -8,9 +8,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from delivery import Connection, NewRows, Pool, Write, unseen, write_together
+from delivery import Connection, NewRows, Pool, Work, Write, unseen, write_together
 from delivery.database import open_pool, transaction, transaction_by_key
 from delivery.failures import is_slow_down
+from delivery.outbox import Speaker
 
 ITEMS = {"item_id": "text", "quantity": "numeric", "since": "date"}
 MORE = Write("UPDATE stock SET quantity = quantity + $2 WHERE item_id = ANY($1::text[])", [["A", "B"], 5])
@@ -69,6 +70,26 @@ async def test_a_part_that_fails_takes_the_others_with_it(pool: Pool) -> None:
         async with transaction(pool) as db:
             await write_together(db, [items(3), too_much])
     assert await pool.fetchval("SELECT count(*) FROM kept.item") == 0
+
+
+async def test_a_part_that_does_not_write_what_it_must_takes_the_others_with_it(pool: Pool) -> None:
+    nobody = Write("UPDATE stock SET quantity = quantity - 1 WHERE item_id = ANY($1::text[])", [["A", "Z"]], rows=2)
+    with pytest.raises(AssertionError, match="2 rows were to be written, and 1 was: UPDATE stock"):
+        async with transaction(pool) as db:
+            await write_together(db, [items(3), nobody])
+    assert await pool.fetchval("SELECT count(*) FROM kept.item") == 0
+
+
+async def test_what_a_handler_leaves_for_its_end_is_written_once_with_what_it_says(pool: Pool) -> None:
+    async with transaction(pool) as db:
+        work = Work(db, dt.datetime(2026, 3, 1, tzinfo=dt.UTC))
+        work.write_at_end(MORE)
+        work.write_at_end(items(2))
+        speaker = Speaker("batchwise/test", {})
+        await speaker.say(work, [])
+        await speaker.say(work, [])
+    assert await pool.fetchval("SELECT count(*) FROM kept.item") == 2
+    assert await pool.fetchval("SELECT quantity FROM stock WHERE item_id = 'A'") == 6
 
 
 async def test_parts_that_would_not_see_each_other_are_refused(pool: Pool) -> None:

@@ -167,6 +167,17 @@ async def test_a_movement_that_comes_before_its_receipt_is_valued_when_the_recei
     assert (D(found["value"]), found["unknown_cost_batches"]) == (D(36), [])
 
 
+async def test_many_movements_that_come_before_their_receipts_wait_together(at: Running, house: Warehouse) -> None:
+    count = 60  # so many rows are copied in, and they refer to batches that are written with them
+    expected = await expect(at, "MILK", str(count), "6")
+    received = [house.received("MILK", f"A{n}", "1", expected=expected) for n in range(count)]
+    await at.hear(*(house.booked(each) for each in received))
+    assert values(await at.said()) == [None] * count
+    await at.hear(*received)
+    assert values(await at.said()) == [D(6)] * count
+    assert D((await books(at))["value"]) == 6 * count
+
+
 async def test_an_unknown_cost_is_not_zero_and_is_learnt_from_a_person(at: Running, house: Warehouse) -> None:
     await receive(at, house, "MILK", "A", "10", "5")
     await at.hear(house.moved("MILK", "A", "-5", PlaceKind.CUSTOMER))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from delivery import NewRows, Work, Write, columns, unseen, write_together
+from delivery import NewRows, Work, Write, columns, unseen
 from delivery.handling import locked_of
 from services.allocation.domain.claims import ClaimStatus
 from services.allocation.domain.picking import Pick
@@ -87,15 +87,6 @@ class Outbound(Tables):
         """Which item each of these GTINs is a name of."""
         rows = await self._db.fetch("SELECT item_id, gtins FROM item WHERE gtins && $1::text[]", [*gtins])
         return {gtin: row["item_id"] for row in rows for gtin in row["gtins"] if gtin in gtins}
-
-    async def keep_scans(self, picks: Sequence[Pick], refused: Sequence[RefusedRow] = ()) -> None:
-        """Keep picks that were fetched, as they are now, and refused scans."""
-        parts: list[Write | NewRows] = []
-        if picks:
-            parts.append(_fetched(picks))
-        if refused:
-            parts.append(NewRows("refused_scan", _REFUSED, refused))
-        await write_together(self._db, parts)
 
     async def stock_of_batch_at(self, item_id: str, batch_no: str, like: Spot) -> list[Stock]:
         """Stock with this batch number in the same bin and quality, free or promised, held or not."""
@@ -200,13 +191,19 @@ class Outbound(Tables):
         return lines
 
 
+def refused_scans(refused: Sequence[RefusedRow]) -> NewRows:
+    """Scans that were refused, to be kept."""
+    return NewRows("refused_scan", _REFUSED, refused)
+
+
 _REFUSED = {
     "refusal_id": "uuid", "pick_id": "uuid", "scanned": "text", "verdict": "text", "reason": "text",
     "refused_by": "text", "refused_at": "timestamptz",
 }  # fmt: skip
 
 
-def _fetched(picks: Sequence[Pick]) -> Write:
+def fetched(picks: Sequence[Pick]) -> Write:
+    """Picks that were fetched, to be kept as they are now."""
     return Write(
         """
         UPDATE reservation

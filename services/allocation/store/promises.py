@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from delivery import NewRows, Write, columns, write_together
+from delivery import NewRows, Work, Write, columns, write_together
 from services.allocation.domain.claims import Claim
 from services.allocation.domain.stock import Spot
 from services.allocation.domain.terms import Demand
@@ -41,22 +41,26 @@ class Promises(Tables):
         missing: dict[UUID, Decimal],
         *,
         raised: Sequence[Demand],
-        now: dt.datetime,
+        work: Work,
     ) -> None:
         """Keep how promises were decided, take them from what is free, and write what demands miss now.
 
-        Those that are `raised` just now are kept with it; of the others only that changes. The CHECK on `shelf.free` is
-        the last guard against promising twice. Raises `AssertionError` when a spot is not there at all.
+        Those that are `raised` just now are kept with it, all at the end of the work; of the others only that changes,
+        at once. The CHECK on `shelf.free` is the last guard against promising twice, `AssertionError` that against a
+        spot that is not there at all.
         """
-        demands = new_demands(raised, missing) if raised else missing_now(missing)
         taken: dict[Spot, Decimal] = {}
         for promised in reservations:
             taken[promised.spot] = taken.get(promised.spot, Decimal(0)) + promised.quantity
-        done, *_ = await write_together(
-            self._db, [_taking(taken), _new_reservations(reservations, now), _new_plans(plans, now), demands]
-        )
-        if done != len(taken):
-            raise AssertionError(f"{len(taken)} spots were promised from, and the shelf has {done} of them")
+        parts: list[Write | NewRows] = [
+            _taking(taken),
+            _new_reservations(reservations, work.now),
+            _new_plans(plans, work.now),
+        ]
+        if raised:
+            work.write_at_end(*parts, new_demands(raised, missing))
+        else:
+            await write_together(self._db, [*parts, missing_now(missing)])
 
     async def claims(
         self,
@@ -194,6 +198,7 @@ def _taking(quantities: dict[Spot, Decimal]) -> Write:
           AND shelf.location_id = taken.location_id AND shelf.quality = taken.quality
         """,
         columns(((*spot, quantity) for spot, quantity in quantities.items()), 5),
+        rows=len(quantities),
     )
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from contracts.integration import CostPosted, PostingKind
 from contracts.inventory import StockMoved
 from contracts.receiving import BatchReceived
-from delivery import Announcements, Answer, NeverWorks, Refusal, Said, Work, does, hears, new_id
+from delivery import Announcements, Answer, NeverWorks, Refusal, Said, Work, does, hears, new_id, write_together
 from services.integration.domain.valuation import (
     UNIT_COST_PLACES,
     ZERO,
@@ -32,7 +32,19 @@ from services.integration.handlers.receipts import currency_problem, value_probl
 from services.integration.handlers.refusals import refusal
 from services.integration.settings import company_currency
 from services.integration.store.receipts import ReceiptStore
-from services.integration.store.valuation import Batch, Layer, LotKey, Unvalued, ValuationStore, basis_of
+from services.integration.store.valuation import (
+    Batch,
+    Layer,
+    LotKey,
+    Unvalued,
+    ValuationStore,
+    added_to_ledger,
+    basis_of,
+    booked_rows,
+    layer_rows,
+    now_worth,
+    unvalued_rows,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,7 @@ async def value_movements(work: Work, events: Sequence[StockMoved]) -> Announcem
     """
     moves = [move for event in events if (move := _Move.of(event)) is not None]
     store = ValuationStore(work.db)
-    await store.add_to_ledger(events)
+    work.write_at_end(added_to_ledger(events))
     if not moves:
         return []
     references = {move.event.reference for move in moves if move.event.reference is not None}
@@ -159,14 +171,16 @@ async def value_movements(work: Work, events: Sequence[StockMoved]) -> Announcem
             booked.append((event.movement_id, consumption_id, -move.change, value))
             lots.add(lot)
 
-    await store.save_batches([batches[batch_id] for batch_id in {move.event.batch_id for move in moves}])
     await store.post(postings, work.now)
-    if unvalued:
-        await store.keep_unvalued(unvalued)
-    if layers:
-        await store.add_layers(layers, work.now)
-    if booked:
-        await store.book_consumption(booked)
+    work.write_at_end(
+        now_worth([batches[batch_id] for batch_id in {move.event.batch_id for move in moves}]),
+        unvalued_rows(unvalued),
+        layer_rows(layers, work.now),
+        booked_rows(booked),
+    )
+    if lots:
+        # What these lots cost is found from what was just booked.
+        await write_together(work.db, work.take_at_end())
     return [*said, *await settle_lots(work, lots)]
 
 
@@ -244,9 +258,8 @@ async def settle(
     if not changed:
         return [], set()
     await store.forget_unvalued([valued.movement_id for valued in learnt_all])
-    await store.save_batches(changed)
+    await write_together(work.db, [now_worth(changed), layer_rows(layers, work.now)])
     await store.post(postings, work.now)
-    await store.add_layers(layers, work.now)
     lots = await store.learn_consumption(
         [(valued.movement_id, -valued.value) for valued in learnt_all if valued.value is not None]
     )
@@ -301,7 +314,7 @@ async def _revalue(work: Work, costs: dict[UUID, Fraction]) -> list[CostPosted]:
         if change:
             unit_cost = rounded(costs[batch_id], UNIT_COST_PLACES)
             postings.append(_revaluation(work, batch, change, unit_cost=unit_cost))
-    await store.save_batches(changed)
+    await write_together(work.db, [now_worth(changed)])
     await store.post(postings, work.now)
     return postings
 
@@ -322,7 +335,7 @@ async def _revalue_lots(work: Work, costs: dict[UUID, tuple[Fraction, Fraction]]
         if change or varied:
             unit_cost = rounded(now, UNIT_COST_PLACES)
             postings.append(_revaluation(work, batch, change, unit_cost=unit_cost, variance=varied or None))
-    await store.save_batches(changed)
+    await write_together(work.db, [now_worth(changed)])
     await store.post(postings, work.now)
     return postings
 

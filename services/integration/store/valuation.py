@@ -9,7 +9,7 @@ from uuid import UUID
 
 from contracts.integration import CostPosted, PostingKind
 from contracts.inventory import StockMoved
-from delivery import Connection, columns
+from delivery import Connection, NewRows, Write, columns
 from services.integration.domain.valuation import (
     AtOwnCost,
     Basis,
@@ -87,40 +87,6 @@ class ValuationStore:
     def __init__(self, db: Connection) -> None:
         self._db = db
 
-    async def add_to_ledger(self, moves: Sequence[StockMoved]) -> None:
-        """Add movements to the running sums. SQL alone does it, so that it can bear witness against the valuation."""
-        await self._db.execute(
-            """
-            INSERT INTO ledger_batch (batch_id, item_id, batch_no, unit, quantity, sequence)
-            SELECT batch_id, min(item_id), min(batch_no), min(unit),
-                   sum(CASE to_kind WHEN 'location' THEN quantity ELSE 0 END
-                     - CASE from_kind WHEN 'location' THEN quantity ELSE 0 END),
-                   max(sequence)
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::text[], $7::text[],
-                        $8::bigint[])
-                 AS moved (batch_id, item_id, batch_no, unit, quantity, from_kind, to_kind, sequence)
-            GROUP BY batch_id
-            ON CONFLICT (batch_id) DO UPDATE
-            SET quantity = ledger_batch.quantity + excluded.quantity, sequence = excluded.sequence
-            """,
-            *columns(
-                (
-                    (
-                        move.batch_id,
-                        move.item_id,
-                        move.batch.batch_no,
-                        move.unit,
-                        move.quantity,
-                        move.from_place.kind.value,
-                        move.to_place.kind.value,
-                        move.sequence,
-                    )
-                    for move in moves
-                ),
-                8,
-            ),
-        )
-
     async def batches(self, batch_ids: Iterable[UUID]) -> dict[UUID, Batch]:
         """The known ones of these batches."""
         rows = await self._db.fetch("SELECT * FROM batch_value WHERE batch_id = ANY($1::uuid[])", list(set(batch_ids)))
@@ -183,32 +149,6 @@ class ValuationStore:
         )
         return {row["movement_id"]: row["value"] for row in rows}
 
-    async def save_batches(self, batches: Sequence[Batch]) -> None:
-        """Keep what batches are worth. The CHECKs are the last guard: never below zero, nothing is worth nothing."""
-        await self._db.execute(
-            """
-            INSERT INTO batch_value (batch_id, item_id, batch_no, unit, quantity, value, unknown, unit_cost_numerator,
-                                     unit_cost_denominator)
-            SELECT *
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], $7::boolean[],
-                        $8::numeric[], $9::numeric[])
-            ON CONFLICT (batch_id) DO UPDATE
-            SET quantity = excluded.quantity, value = excluded.value, unknown = excluded.unknown,
-                unit_cost_numerator = excluded.unit_cost_numerator,
-                unit_cost_denominator = excluded.unit_cost_denominator
-            """,
-            *columns(
-                (
-                    (
-                        batch.batch_id, batch.item_id, batch.batch_no, batch.unit, batch.value.quantity,
-                        batch.value.value, batch.value.unknown, *from_fraction(batch.value.unit_cost),
-                    )
-                    for batch in batches
-                ),
-                9,
-            ),
-        )  # fmt: skip
-
     async def post(self, postings: Sequence[CostPosted], now: dt.datetime) -> None:
         """Keep postings, in their order."""
         await self._db.execute(
@@ -258,31 +198,6 @@ class ValuationStore:
         )
         return {row["movement_id"]: row["posting_id"] for row in rows}
 
-    async def keep_unvalued(self, movements: Sequence[tuple[UUID, Unvalued]]) -> None:
-        """Keep movements, with their batch, that wait for a value."""
-        await self._db.execute(
-            """
-            INSERT INTO unvalued_movement (movement_id, batch_id, sequence, quantity, kind, reference, reverses)
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::numeric[], $5::text[], $6::text[],
-                                 $7::uuid[])
-            """,
-            *columns(
-                (
-                    (
-                        each.change.movement_id,
-                        batch_id,
-                        each.sequence,
-                        each.change.quantity,
-                        each.kind.value,
-                        each.reference,
-                        each.reverses,
-                    )
-                    for batch_id, each in movements
-                ),
-                7,
-            ),
-        )
-
     async def forget_unvalued(self, movement_ids: Sequence[UUID]) -> None:
         """These movements have a value now."""
         await self._db.execute("DELETE FROM unvalued_movement WHERE movement_id = ANY($1::uuid[])", movement_ids)
@@ -311,24 +226,6 @@ class ValuationStore:
         )
         return {row["batch_id"] for row in rows}
 
-    async def add_layers(self, layers: Sequence[Layer], now: dt.datetime) -> None:
-        """Keep what came in at a cost of its own."""
-        await self._db.execute(
-            """
-            INSERT INTO cost_layer (movement_id, batch_id, sequence, quantity, value, source, learnt_at)
-            SELECT r.*, $7
-            FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::numeric[], $5::numeric[], $6::text[]) AS r
-            """,
-            *columns(
-                (
-                    (layer.movement_id, layer.batch_id, layer.sequence, layer.quantity, layer.value, layer.source)
-                    for layer in layers
-                ),
-                6,
-            ),
-            now,
-        )
-
     async def consumptions(
         self, references: Iterable[str], reversed_ids: Iterable[UUID]
     ) -> dict[str, tuple[UUID, LotKey]]:
@@ -349,17 +246,6 @@ class ValuationStore:
             list(set(reversed_ids)),
         )
         return {row["name"]: (row["consumption_id"], (row["into_item_id"], row["into_batch_no"])) for row in rows}
-
-    async def book_consumption(self, booked: Sequence[tuple[UUID, UUID, Decimal, Decimal | None]]) -> None:
-        """Keep `(movement, consumption, quantity,
-        value)` as the ledger booked it; values have the sign of quantities."""
-        await self._db.execute(
-            """
-            INSERT INTO booked_consumption (movement_id, consumption_id, quantity, value)
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::numeric[])
-            """,
-            *columns(booked, 4),
-        )
 
     async def learn_consumption(self, learnt: Sequence[tuple[UUID, Decimal]]) -> set[LotKey]:
         """Give booked consumption its value, and return the lots whose cost may be known by that."""
@@ -516,3 +402,104 @@ def _uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
+
+
+def added_to_ledger(moves: Sequence[StockMoved]) -> Write:
+    """Movements, added to the running sums. SQL alone does it, so that it can bear witness against the valuation."""
+    return Write(
+        """
+        INSERT INTO ledger_batch (batch_id, item_id, batch_no, unit, quantity, sequence)
+        SELECT batch_id, min(item_id), min(batch_no), min(unit),
+               sum(CASE to_kind WHEN 'location' THEN quantity ELSE 0 END
+                 - CASE from_kind WHEN 'location' THEN quantity ELSE 0 END),
+               max(sequence)
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::text[], $7::text[],
+                    $8::bigint[])
+             AS moved (batch_id, item_id, batch_no, unit, quantity, from_kind, to_kind, sequence)
+        GROUP BY batch_id
+        ON CONFLICT (batch_id) DO UPDATE
+        SET quantity = ledger_batch.quantity + excluded.quantity, sequence = excluded.sequence
+        """,
+        columns(
+            (
+                (
+                    move.batch_id,
+                    move.item_id,
+                    move.batch.batch_no,
+                    move.unit,
+                    move.quantity,
+                    move.from_place.kind.value,
+                    move.to_place.kind.value,
+                    move.sequence,
+                )
+                for move in moves
+            ),
+            8,
+        ),
+    )
+
+
+def now_worth(batches: Sequence[Batch]) -> Write:
+    """What batches are worth, to be kept. The CHECKs are the last guard: never below zero, nothing is worth nothing."""
+    return Write(
+        """
+        INSERT INTO batch_value (batch_id, item_id, batch_no, unit, quantity, value, unknown, unit_cost_numerator,
+                                 unit_cost_denominator)
+        SELECT *
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::numeric[], $6::numeric[], $7::boolean[],
+                    $8::numeric[], $9::numeric[])
+        ON CONFLICT (batch_id) DO UPDATE
+        SET quantity = excluded.quantity, value = excluded.value, unknown = excluded.unknown,
+            unit_cost_numerator = excluded.unit_cost_numerator,
+            unit_cost_denominator = excluded.unit_cost_denominator
+        """,
+        columns(
+            (
+                (
+                    batch.batch_id, batch.item_id, batch.batch_no, batch.unit, batch.value.quantity,
+                    batch.value.value, batch.value.unknown, *from_fraction(batch.value.unit_cost),
+                )
+                for batch in batches
+            ),
+            9,
+        ),
+    )  # fmt: skip
+
+
+def unvalued_rows(movements: Sequence[tuple[UUID, Unvalued]]) -> NewRows:
+    """Movements, with their batch, that wait for a value."""
+    return NewRows(
+        "unvalued_movement",
+        {
+            "movement_id": "uuid", "batch_id": "uuid", "sequence": "bigint", "quantity": "numeric", "kind": "text",
+            "reference": "text", "reverses": "uuid",
+        },
+        [
+            (
+                each.change.movement_id, batch_id, each.sequence, each.change.quantity, each.kind.value, each.reference,
+                each.reverses,
+            )
+            for batch_id, each in movements
+        ],
+    )  # fmt: skip
+
+
+def layer_rows(layers: Sequence[Layer], now: dt.datetime) -> NewRows:
+    """What came in at a cost of its own."""
+    return NewRows(
+        "cost_layer",
+        {
+            "movement_id": "uuid", "batch_id": "uuid", "sequence": "bigint", "quantity": "numeric", "value": "numeric",
+            "source": "text", "learnt_at": "timestamptz",
+        },
+        [
+            (layer.movement_id, layer.batch_id, layer.sequence, layer.quantity, layer.value, layer.source, now)
+            for layer in layers
+        ],
+    )  # fmt: skip
+
+
+def booked_rows(booked: Sequence[tuple[UUID, UUID, Decimal, Decimal | None]]) -> NewRows:
+    """`(movement, consumption, quantity, value)` as the ledger booked it; values have the sign of quantities."""
+    columns_of = {"movement_id": "uuid", "consumption_id": "uuid", "quantity": "numeric", "value": "numeric"}
+    return NewRows("booked_consumption", columns_of, booked)
