@@ -212,7 +212,11 @@ async def test_a_batch_that_a_recall_lets_go_is_promised_again_to_who_lost_it(sc
     await buy(scene, bought)
     demand = await promised(scene, wanted(scene, syringe, "SO-L1/10", "100"))
     seed = {"batch_id": scene.people.batches[bought.key]}
-    # Trace has heard of the batch when it can preview its recall; opening does not need that.
+    await scene.world.until(
+        "trace has heard of the batch",
+        lambda: scene.world.find("trace", f"/batches/{seed['batch_id']}"),
+        service="trace",
+    )
     opened = await scene.world.post("trace", "/recalls", {**seed, "reason": "needles may be bent"}, by="qiang")
     path = f"/recalls/{opened['recall_id']}"
     await scene.people.until_demand("SO-L1/10", "has lost it", lambda found: found["status"] == "short")
