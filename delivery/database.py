@@ -152,34 +152,32 @@ _COPIED = 50
 """So many rows are copied in, at a third of the cost; fewer are not worth the round trips of their own."""
 
 
-async def write_together(db: Connection, parts: Sequence[Write | NewRows]) -> list[int]:
-    """Write all `parts`, in one round trip unless there are many rows; returns how many rows each of them wrote.
+async def write_together(db: Connection, parts: Sequence[Write | NewRows]) -> None:
+    """Write all `parts`, in one round trip unless there are many rows.
 
     None sees what another did, so each must be of a table of its own (`ValueError`). Many rows of one table come last,
     so that their FOREIGN KEYs find what else is written.
     """
-    written = [len(part.rows) if isinstance(part, NewRows) else 0 for part in parts]
-    at_once: dict[int, Write] = {}
+    at_once: list[Write] = []
     copied: list[NewRows] = []
-    for n, part in enumerate(parts):
+    for part in parts:
         if isinstance(part, Write):
-            at_once[n] = part
+            at_once.append(part)
         elif len(part.rows) >= _COPIED:
             copied.append(part)
         elif part.rows:
-            at_once[n] = Write(_insert(part.table, tuple(part.columns.items())), columns(part.rows, len(part.columns)))
+            rows = columns(part.rows, len(part.columns))
+            at_once.append(Write(_insert(part.table, tuple(part.columns.items())), rows))
     if at_once:
-        statement = _one_statement(tuple((write.sql, len(write.args)) for write in at_once.values()))
-        counts = await db.fetchrow(statement, *(arg for write in at_once.values() for arg in write.args))
-        for (n, write), count in zip(at_once.items(), counts or (), strict=True):
+        statement = _one_statement(tuple((write.sql, len(write.args)) for write in at_once))
+        counts = await db.fetchrow(statement, *(arg for write in at_once for arg in write.args))
+        for write, count in zip(at_once, counts or (), strict=True):
             if write.rows not in {None, count}:
                 were = f"{count} {'was' if count == 1 else 'were'}"
                 raise AssertionError(f"{write.rows} rows were to be written, and {were}: {write.sql.strip()[:60]}")
-            written[n] = count
     for part in copied:
         schema, _, table = part.table.rpartition(".")
         await db.copy_records_to_table(table, schema_name=schema or None, columns=[*part.columns], records=part.rows)
-    return written
 
 
 @functools.lru_cache(maxsize=200)

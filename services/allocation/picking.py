@@ -22,7 +22,6 @@ from services.allocation.following import floor_of, settle
 from services.allocation.promising import serve_waiting, terms_of, wishes_of
 from services.allocation.store import AllocationStore
 from services.allocation.store.outbound import fetched, refused_scans
-from services.allocation.store.rows import RefusedRow
 from services.allocation.views import PickView, ScanAnswer, TypedScan
 
 MOST_NAMED = 10
@@ -47,11 +46,13 @@ async def scan_picks(work: Work, commands: Sequence[ScanPick]) -> Sequence[Answe
     store = AllocationStore(work.db)
     picks = await store.picks(await store.lock_items_of(work, (command.pick_id for command in commands)))
     read = [_read(command.scan) for command in commands]
-    gtins = {scanned.gtin for scanned in read if isinstance(scanned, Scanned) and scanned.gtin}
-    strange = gtins.difference(*(pick.gtins for pick in picks.values()))
-    known = {gtin: pick.item_id for pick in picks.values() for gtin in pick.gtins}
-    if strange:
-        known |= await store.items_by_gtin(strange)
+    strange = {
+        scanned.gtin
+        for command, scanned in zip(commands, read, strict=True)
+        if isinstance(scanned, Scanned) and scanned.gtin
+        if (pick := picks.get(command.pick_id)) is not None and scanned.gtin not in pick.gtins
+    }
+    known = await store.items_by_gtin(strange) if strange else {}
     tellers = _Tellers(work, store, picks, known)
     for n, (command, scanned) in enumerate(zip(commands, read, strict=True)):
         await tellers.tell(n, command, scanned)
@@ -154,16 +155,10 @@ class _Tellers:
         self._picks[pick.pick_id] = done
 
     def answers(self) -> list[Answer]:
-        """Write what is not yet written, and answer every scan."""
-        refused = refused_scans(
-            [
-                RefusedRow(
-                    said.refusal_id, said.pick_id, said.scanned, str(said.verdict), said.reason, by, self._work.now
-                )
-                for said, by in self._refused.values()
-            ]
-        )
-        self._work.write_at_end(*([fetched(self._unwritten)] if self._unwritten else []), refused)
+        """Answer every scan, and leave what is not yet written to the end of the work."""
+        if self._unwritten:
+            self._work.write_at_end(fetched(self._unwritten))
+        self._work.write_at_end(refused_scans(self._refused.values()))
         for n, (said, _) in self._refused.items():
             answer = ScanAnswer(verdict=said.verdict, reason=said.reason, pick=self._view(said.pick_id))
             self._answers[n] = Answer(answer, 200, [said])
@@ -310,7 +305,7 @@ class _Tellers:
 
 def pick_view(row: Record) -> PickView:
     """A row of `queries.picks` as it is answered."""
-    return PickView.model_validate(dict(row))
+    return PickView.model_validate({**row, "status": queries.pick_status(row["status"])})
 
 
 def _read(scan: str | TypedScan) -> Scanned | RefusedScan:

@@ -37,11 +37,7 @@ _PICK = """
     SELECT reservation.reservation_id AS pick_id, reservation.demand_id, demand.reference, demand.customer_id,
            reservation.site_id, reservation.item_id, reservation.batch_id, batch.batch_no, batch.expires_on,
            reservation.location_id, reservation.quantity, demand.unit, reservation.staged_at AS to_location_id,
-           reservation.picked_by, reservation.picked_at, reservation.reason,
-           CASE reservation.status WHEN 'promised' THEN 'open'
-                                   WHEN 'revoked' THEN 'cancelled'
-                                   WHEN 'freed' THEN 'cancelled'
-                                   ELSE reservation.status END AS status
+           reservation.picked_by, reservation.picked_at, reservation.reason, reservation.status
     FROM reservation
     JOIN demand USING (demand_id)
     JOIN batch ON batch.batch_id = reservation.batch_id

@@ -39,7 +39,7 @@ def items(count: int) -> NewRows:
 @pytest.mark.parametrize("count", [0, 1, 49, 50, 500])
 async def test_few_rows_and_many_are_written_in_their_order_beside_others(pool: Pool, count: int) -> None:
     async with transaction(pool) as db:
-        assert await write_together(db, [MORE, items(count)]) == [2, count]
+        await write_together(db, [MORE, items(count)])
     rows = await pool.fetch("SELECT item_id, quantity, since FROM kept.item ORDER BY n")
     assert [tuple(row) for row in rows] == [tuple(row) for row in items(count).rows]
     stock = {row["item_id"]: row["quantity"] for row in await pool.fetch("SELECT * FROM stock")}

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from contracts.allocation import PickRefused
 from delivery import NewRows, Work, Write, columns, unseen
 from delivery.handling import locked_of
 from services.allocation.domain.claims import ClaimStatus
@@ -16,7 +17,6 @@ from services.allocation.store.rows import (
     STOCK,
     NewShipment,
     PickedShare,
-    RefusedRow,
     Tables,
     stock_of,
 )
@@ -191,19 +191,23 @@ class Outbound(Tables):
         return lines
 
 
-def refused_scans(refused: Sequence[RefusedRow]) -> NewRows:
-    """Scans that were refused, to be kept."""
-    return NewRows("refused_scan", _REFUSED, refused)
-
-
-_REFUSED = {
-    "refusal_id": "uuid", "pick_id": "uuid", "scanned": "text", "verdict": "text", "reason": "text",
-    "refused_by": "text", "refused_at": "timestamptz",
-}  # fmt: skip
+def refused_scans(refused: Iterable[tuple[PickRefused, str]]) -> NewRows:
+    """Scans that were refused, and by whom they were made."""
+    return NewRows(
+        "refused_scan",
+        {
+            "refusal_id": "uuid", "pick_id": "uuid", "scanned": "text", "verdict": "text", "reason": "text",
+            "refused_by": "text", "refused_at": "timestamptz",
+        },
+        [
+            (said.refusal_id, said.pick_id, said.scanned, str(said.verdict), said.reason, by, said.refused_at)
+            for said, by in refused
+        ],
+    )  # fmt: skip
 
 
 def fetched(picks: Sequence[Pick]) -> Write:
-    """Picks that were fetched, to be kept as they are now."""
+    """Picks that were fetched, as they are now; each was promised until now."""
     return Write(
         """
         UPDATE reservation
@@ -214,4 +218,5 @@ def fetched(picks: Sequence[Pick]) -> Write:
         WHERE reservation.reservation_id = picked.reservation_id AND reservation.status = 'promised'
         """,
         columns(((pick.pick_id, pick.quantity, pick.staged_at, pick.picked_by, pick.picked_at) for pick in picks), 5),
+        rows=len(picks),
     )

@@ -95,18 +95,6 @@ class PickedShare:
     unit: str
 
 
-class RefusedRow(NamedTuple):
-    """A scan that was refused, as it is kept."""
-
-    refusal_id: UUID
-    pick_id: UUID
-    scanned: str
-    verdict: str
-    reason: str
-    refused_by: str
-    refused_at: dt.datetime
-
-
 @dataclass(frozen=True, slots=True)
 class NewShipment:
     """A shipment to keep; `lines` are (line, reservation)."""
