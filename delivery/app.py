@@ -27,7 +27,7 @@ from delivery import problems
 from delivery.chunks import Chunks, Clock, Ears, causes_of, with_traceparent
 from delivery.commands import Gathering
 from delivery.consumer import Consumer
-from delivery.database import Pool, open_pool, transaction
+from delivery.database import Pool, open_pool, transaction, write_together
 from delivery.envelope import Envelope, new_id
 from delivery.failures import is_slow_down
 from delivery.handling import Announcements, CommandHandler, EventHandler, Remembrance, TopicLike, Work
@@ -301,13 +301,13 @@ class Runtime:
             )
             work.know(watch, envelope)
             announcements = await watch.run(work)
-            if not announcements:
-                await self._speaker.say(work, [])
-            else:
+            if announcements:
                 # A watch that found nothing begins no trace: it runs all day.
                 with self.tracing.within(f"watch {watch.name}", SpanKind.INTERNAL, None) as span:
                     envelope = with_traceparent(envelope, traceparent_of(span, envelope.traceparent))
                     await self._speaker.say(work, causes_of(announcements, [(watch, envelope)]))
+            else:
+                await write_together(db, work.take_at_end())
         self.relay.wake()
         return True
 

@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from delivery.chunks import Arrival, Clock, Ears, Position, Understood, causes_of, hear_alone, waves
-from delivery.database import Connection, Pool, columns, transaction
+from delivery.database import Connection, Pool, columns, transaction, write_together
 from delivery.envelope import Envelope, new_id
 from delivery.failures import DeliveryError, is_slow_down
 from delivery.handling import Announcements, EventHandler, Work
@@ -329,6 +329,7 @@ class Rebuilding:
             for each in wave:
                 work.know(each.message, each.envelope)
             await handler(work, [each.message for each in wave])
+            await write_together(db, work.take_at_end())
 
     async def _settle(self, db: Connection, what: Rehear, rebuilt: Rebuilt) -> None:
         """Make the tables what the copies are, and say what follows from that."""

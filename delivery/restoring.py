@@ -20,7 +20,7 @@ import structlog
 
 from delivery.app import Service
 from delivery.chunks import Arrival, Clock, Ears, Understood, hear_shared, waves
-from delivery.database import Pool, transaction
+from delivery.database import Pool, transaction, write_together
 from delivery.envelope import new_id
 from delivery.failures import DeliveryError
 from delivery.handling import EventLike, Work
@@ -200,6 +200,7 @@ class Restoring:
                 work.know(each.message, each.envelope)
                 causes[id(each.message)] = each.envelope.causation_id
             told: Sequence[EventLike] = await handler(work, [each.message for each in wave])  # type: ignore[assignment]
+            await write_together(work.db, work.take_at_end())
             settled += [cause_id for event in told if (cause_id := inbox_id_of_cause(causes[id(event)])) is not None]
         await work.db.execute(
             "INSERT INTO delivery.inbox (event_id) SELECT DISTINCT unnest($1::uuid[]) ON CONFLICT DO NOTHING", settled

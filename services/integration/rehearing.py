@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from contracts.inventory import StockMoved
 from contracts.receiving import BatchReceived
-from delivery import Announcements, Derived, Rehear, Work, hears, write_together
+from delivery import Announcements, Derived, Rehear, Work, hears
 from services.integration.store.receipts import ReceiptStore
 from services.integration.store.valuation import added_to_ledger
 
@@ -12,7 +12,7 @@ from services.integration.store.valuation import added_to_ledger
 @hears(StockMoved)
 async def add_again(work: Work, events: Sequence[StockMoved]) -> Announcements:
     """The running sums of the ledger; nothing is valued or posted."""
-    await write_together(work.db, [added_to_ledger(events)])
+    work.write_at_end(added_to_ledger(events))
     return []
 
 
