@@ -61,7 +61,7 @@ async def the_node(db: Connection, some_id: UUID) -> Node:
         raise problem(
             404,
             "unknown_batch",
-            f"batch {some_id}: nobody has registered, received, consumed or produced it",
+            f"batch {some_id}: trace has not heard that anybody registered, received, consumed or produced it",
             field="batch_id",
         )
     if len(nodes) > 1:

@@ -57,9 +57,8 @@ class CloseRecall:
 def seed_among(nodes: Sequence[Node], asked: str) -> Node | Answer:
     """The one node that was asked for, or why there is none."""
     if not nodes:
-        return Refusal(
-            404, "unknown_batch", f"{asked}: nobody has registered, received, consumed or produced it", field="batch_id"
-        )
+        detail = f"{asked}: trace has not heard that anybody registered, received, consumed or produced it"
+        return Refusal(404, "unknown_batch", detail, field="batch_id")
     if len(nodes) > 1:
         ids = ", ".join(f"{node.node} (supplier {node.supplier_id or 'unknown'})" for node in nodes)
         return Refusal(
