@@ -17,6 +17,7 @@ from bench import goods, growth, gs1_parses, promising, tracing, whole
 from bench.figures import OUT, Figure, keep
 from bench.peers import DOUBLE_BOOKED, MEASURED_ON
 from bench.run import Run
+from bench.wear import wear_in
 from deploy.local.faults import LocalFault
 from deploy.local.servers import Servers
 
@@ -41,6 +42,7 @@ async def measured(works: Sequence[str]) -> list[Figure]:
     figures: list[Figure] = []
     try:
         async with Servers(folder / "servers", own=True) as servers:
+            await wear_in(servers.postgres)
             run = Run(servers, folder, frozenset(works))
             for names, measure in GROUPS:
                 if run.wants(*names):

@@ -119,7 +119,7 @@ class Ears:
         if foreign is not None:
             return self._foreign_message(arrival, foreign)
         try:
-            envelope = read_envelope(dict(arrival.headers), arrival.key)
+            envelope = read_envelope(arrival.headers, arrival.key)
         except NotAnEnvelope as error:
             return Misunderstood(arrival, "malformed", str(error))
         handler = self._handlers.get(envelope.type)

@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, cast
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -95,7 +95,7 @@ def is_kept(header: str) -> bool:
     return len(header) <= LONGEST_HEADER and "\x00" not in header
 
 
-def read_envelope(headers: dict[str, str], key: bytes | None) -> Envelope:
+def read_envelope(headers: Mapping[str, str], key: bytes | None) -> Envelope:
     """The envelope in a record's headers.
 
     Raises `NotAnEnvelope` naming the missing or malformed header.

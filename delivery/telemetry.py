@@ -3,6 +3,7 @@
 import collections
 import logging
 import os
+import random
 import re
 import sys
 import time
@@ -237,8 +238,8 @@ def followed(traceparent: str | None) -> str:
     """
     if traceparent and _context_in(traceparent) is not None:
         return traceparent
-    random = os.urandom(24).hex()
-    return f"00-{random[:32]}-{random[32:]}-00"
+    drawn = f"{random.getrandbits(192):048x}"
+    return f"00-{drawn[:32]}-{drawn[32:]}-00"
 
 
 @contextmanager
