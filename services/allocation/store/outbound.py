@@ -207,7 +207,11 @@ def refused_scans(refused: Iterable[tuple[PickRefused, str]]) -> NewRows:
 
 
 def fetched(picks: Sequence[Pick]) -> Write:
-    """Picks that were fetched, as they are now; each was promised until now."""
+    """Picks that were fetched, as they are now; each was promised until now.
+
+    They are found by their ids. With `=` the index of all that is promised would be a way to them too, and to a plan
+    made while that is little, a shorter one.
+    """
     return Write(
         """
         UPDATE reservation
@@ -215,7 +219,8 @@ def fetched(picks: Sequence[Pick]) -> Write:
             picked_by = picked.picked_by, picked_at = picked.picked_at, changed_at = picked.picked_at
         FROM unnest($1::uuid[], $2::numeric[], $3::text[], $4::text[], $5::timestamptz[])
              AS picked (reservation_id, quantity, staged_at, picked_by, picked_at)
-        WHERE reservation.reservation_id = picked.reservation_id AND reservation.status = 'promised'
+        WHERE reservation.reservation_id = picked.reservation_id
+          AND reservation.status IS NOT DISTINCT FROM 'promised'
         """,
         columns(((pick.pick_id, pick.quantity, pick.staged_at, pick.picked_by, pick.picked_at) for pick in picks), 5),
         rows=len(picks),

@@ -13,6 +13,7 @@ from services.allocation.domain.stock import Spot
 from services.allocation.domain.terms import Demand
 from services.allocation.store.demands import missing_now, new_demands
 from services.allocation.store.rows import (
+    NOT_OVER,
     OPEN_CLAIM,
     NewPlan,
     NewReservation,
@@ -76,11 +77,11 @@ class Promises(Tables):
         of_demand = "JOIN demand USING (demand_id)"
         rows = await self._db.fetch(
             f"""
-            SELECT {claim} FROM reservation {of_demand} WHERE reservation_id = ANY($1::uuid[]) AND {OPEN_CLAIM}
+            SELECT {claim} FROM reservation {of_demand} WHERE reservation_id = ANY($1::uuid[]) AND {NOT_OVER}
             UNION
-            SELECT {claim} FROM reservation {of_demand} WHERE line_id = ANY($2::uuid[]) AND {OPEN_CLAIM}
+            SELECT {claim} FROM reservation {of_demand} WHERE line_id = ANY($2::uuid[]) AND {NOT_OVER}
             UNION
-            SELECT {claim} FROM reservation {of_demand} WHERE demand_id = ANY($3::uuid[]) AND {OPEN_CLAIM}
+            SELECT {claim} FROM reservation {of_demand} WHERE demand_id = ANY($3::uuid[]) AND {NOT_OVER}
             UNION
             SELECT {claim} FROM reservation {of_demand} WHERE batch_id = ANY($4::uuid[]) AND {OPEN_CLAIM}
             UNION
