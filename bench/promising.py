@@ -98,11 +98,18 @@ class _Floor:
     def _remember(self, moved: Sequence[StockMoved]) -> None:
         self._on_hand |= {str(each.batch_id): int(each.quantity) for each in moved}
 
-    async def promise(self, wanted: Load, lines: int) -> tuple[float, list[DemandAllocated], int, int]:
-        """Lines a second from the first demand sent to the last promise on its topic; the promises; messages; bytes."""
+    async def promise(
+        self, wanted: Load, lines: int, *, sent: asyncio.Event | None = None
+    ) -> tuple[float, list[DemandAllocated], int, int]:
+        """Lines a second from the first demand sent to the last promise on its topic; the promises; messages; bytes.
+
+        `sent` is set when the broker has all demands.
+        """
         async with self.stage.listen(OUTBOUND) as heard:
             began = time.perf_counter()
             sending = asyncio.create_task(self.stage.send(wanted))
+            if sent is not None:
+                sending.add_done_callback(lambda _: sent.set())
             ended = await heard.until(heard.count(_ALLOCATED, lines), seconds=300)
             await sending
             plans = [DemandAllocated.read(each.body) for each in heard.heard if each.kind == _ALLOCATED]
@@ -348,7 +355,10 @@ _SCANS_A_SECOND, _SCANS, _MEANWHILE = 200, 3_000, 75_000
 
 
 async def _scan(floor: _Floor, run: Run) -> list[Figure]:
-    """Picks are scanned, right and (each tenth) wrong, while demands as those of W5 come as fast as they can."""
+    """Picks are scanned, right and (each tenth) wrong, while demands as those of W5 wait on their topic and are served.
+
+    For fifteen seconds, so that one moment in which the disk is slow is not the whole of the slowest hundredth.
+    """
     figures = []
     names = [f"SCAN-{n:03}" for n in range(_W5_ITEMS)]
     await floor.shelve(names, _W5_BATCHES, quantity=16 * BATCH_QUANTITY)
@@ -360,7 +370,9 @@ async def _scan(floor: _Floor, run: Run) -> list[Figure]:
             await floor.shelve(scanned, 100)
         scans = await _picks_to_scan(floor, scanned)
         wanted = events.load(DEMANDS, events.orders(_MEANWHILE, names, seed=9))
-        promising = asyncio.create_task(floor.promise(wanted, _MEANWHILE))
+        sent = asyncio.Event()
+        promising = asyncio.create_task(floor.promise(wanted, _MEANWHILE, sent=sent))
+        await sent.wait()
         result = await floor.stage.call(
             "allocation", scans, user="olivia", clients=32, rate=_SCANS_A_SECOND, keep_bodies=True, may_refuse=True
         )
