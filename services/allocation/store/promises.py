@@ -88,8 +88,14 @@ class Promises(Tables):
             SELECT {claim}
             FROM unnest($5::uuid[], $6::text[], $7::text[], $8::text[])
                  AS spot (batch_id, site_id, location_id, quality)
-            JOIN reservation USING (batch_id, site_id, location_id, quality) {of_demand}
-            WHERE {OPEN_CLAIM}
+            CROSS JOIN LATERAL (
+                SELECT * FROM reservation
+                WHERE reservation.batch_id = spot.batch_id AND reservation.site_id = spot.site_id
+                  AND reservation.location_id = spot.location_id AND reservation.quality = spot.quality
+                  AND {OPEN_CLAIM}
+                OFFSET 0 -- spot by spot, and not all that are open once
+            ) AS reservation
+            {of_demand}
             """,
             [*reservation_ids],
             [*line_ids],
