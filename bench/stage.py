@@ -18,7 +18,7 @@ import asyncpg
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.partitioner import murmur2
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from bench.clients import Request, Result, Spec
@@ -34,6 +34,7 @@ from deploy.local.servers import Servers
 
 _ROOT = Path(__file__).resolve().parents[1]
 _READY_WITHIN = 30.0
+_PARTITIONER = DefaultPartitioner()
 _TOGETHER = 100
 """Messages that are sent in one batch."""
 
@@ -97,13 +98,14 @@ class Stage:
         In batches of our own making: message by message the load would take as much of a core as the service.
         """
         topic = self.prefix + load.topic.name
-        partitions = len(await self.producer.partitions_for(topic))
+        partitions = sorted(await self.producer.partitions_for(topic))
         batches: dict[int, BatchBuilder] = {}
         sent = []
         for key, body, headers in load.messages:
-            partition = (murmur2(key) & 0x7FFFFFFF) % partitions
+            partition = _PARTITIONER(key, partitions, partitions)
             batch = batches.get(partition) or batches.setdefault(partition, self.producer.create_batch())
-            assert batch.append(timestamp=None, key=key, value=body, headers=headers), f"{len(body)} bytes are too many"
+            taken = batch.append(timestamp=None, key=key, value=body, headers=headers)
+            assert taken is not None, f"{_TOGETHER} messages as long as {len(body)} bytes do not fit into one batch"
             if batch.record_count() == _TOGETHER:
                 sent.append(await self.producer.send_batch(batches.pop(partition), topic, partition=partition))
         for partition, batch in batches.items():
