@@ -1012,13 +1012,16 @@ class InventoryStore:
         )
 
     async def lift_holds(self, lifted: Sequence[Lifted], now: dt.datetime) -> None:
-        """End open holds."""
+        """End open holds.
+
+        That they are open is said by who lifted them, which no index of the open ones knows: they are found by id.
+        """
         await self._db.execute(
             """
             UPDATE hold
             SET lifted_sequence = over.sequence, lifted_by = over.actor, lifted_why = over.why, lifted_at = $5
             FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[]) AS over (hold_id, sequence, actor, why)
-            WHERE hold.hold_id = over.hold_id AND lifted_at IS NULL
+            WHERE hold.hold_id = over.hold_id AND hold.lifted_by IS NULL
             """,
             *columns(((over.hold.hold_id, over.sequence, over.actor, over.why) for over in lifted), 4),
             now,
