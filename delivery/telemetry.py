@@ -230,6 +230,9 @@ def carried(traceparent: str | None) -> str | None:
     return traceparent if traceparent and _context_in(traceparent) is not None else None
 
 
+_DRAWN = random.Random()  # noqa: S311 - names nobody has to guess; its own state, which no seed elsewhere repeats
+
+
 def followed(traceparent: str | None) -> str:
     """`traceparent` where it holds, else a new one: so every call, event and log line belongs to a trace.
 
@@ -238,7 +241,7 @@ def followed(traceparent: str | None) -> str:
     """
     if traceparent and _context_in(traceparent) is not None:
         return traceparent
-    drawn = f"{random.getrandbits(192):048x}"
+    drawn = f"{_DRAWN.getrandbits(192):048x}"
     return f"00-{drawn[:32]}-{drawn[32:]}-00"
 
 
