@@ -1,6 +1,7 @@
 """A chunk: some messages handled in one transaction, each taking effect once, in order per key."""
 
 import datetime as dt
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -59,12 +60,15 @@ class Arrival(NamedTuple):
 
         A key that an index entry would not hold is named by its beginning and its digest.
         """
-        if self.key is None:
-            return None
-        text = storable(self.key.decode("utf-8", "backslashreplace"))
-        if len(text.encode()) > LARGEST_KEY:
-            return f"{text[:100]}… sha256:{hashlib.sha256(self.key).hexdigest()}"
-        return text
+        return None if self.key is None else _key_text(self.key)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _key_text(key: bytes) -> str:
+    text = storable(key.decode("utf-8", "backslashreplace"))
+    if len(text.encode()) > LARGEST_KEY:
+        return f"{text[:100]}… sha256:{hashlib.sha256(key).hexdigest()}"
+    return text
 
 
 class Understood(NamedTuple):
@@ -277,7 +281,7 @@ class Chunks:
 
         Also remembers how far was read: the transaction that lets `arrivals` take effect is the one that knows.
         """
-        understood = [found for found in order if isinstance(found, Understood)]
+        ids = {id(found): found.envelope.inbox_id for found in order if isinstance(found, Understood)}
         rows = await work.db.fetch(
             f"""
             WITH fresh AS (
@@ -294,7 +298,7 @@ class Chunks:
             FROM delivery.parked
             WHERE status = 'parked' AND topic = ANY($2::text[]) AND key = ANY($3::text[])
             """,
-            [found.envelope.inbox_id for found in understood],
+            [*ids.values()],
             list({found.arrival.position.topic for found in order}),
             list({key for found in order if (key := found.arrival.key_text) is not None}),
             *_reached(arrivals),
@@ -317,10 +321,10 @@ class Chunks:
                 parked.append((found.kind, found.error, found.arrival))
                 if lane[1] is not None:
                     blocked.add(lane)
-            elif found.envelope.inbox_id not in new:
+            elif ids[id(found)] not in new:
                 self._metrics.dropped.inc()
             else:
-                new.discard(found.envelope.inbox_id)
+                new.discard(ids[id(found)])
                 if lane in blocked:
                     parked.append(("behind", "waits behind an earlier message of its key", found.arrival))
                 else:
@@ -496,4 +500,6 @@ def _storable(text: str | None) -> str | None:
 
 def with_traceparent(envelope: Envelope, traceparent: str | None) -> Envelope:
     """The same envelope inside another span."""
-    return envelope._replace(traceparent=traceparent)
+    # Field by field, which is several times cheaper than `_replace`, once for each message.
+    *before, _, person = envelope
+    return Envelope(*before, traceparent, person)

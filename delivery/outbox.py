@@ -39,25 +39,26 @@ class Speaker:
         """
         rows = [self._row(event, cause, work.now) for event, cause in said]
         if rows:
-            await work.lock({event.key for event, _ in said})
+            await work.lock({key for _, key, *_ in rows})
         await write_together(work.db, [NewRows("delivery.outbox", _COLUMNS, rows), *work.take_at_end(), *beside])
 
-    def _row(self, event: EventLike, cause: Envelope, now: dt.datetime) -> tuple[object, ...]:
+    def _row(self, event: EventLike, cause: Envelope, now: dt.datetime) -> tuple[str, str, *tuple[object, ...]]:
         topic = self._topics.get(event.event_type)
         if topic is None:
             raise ValueError(f"{self._source} may not say {event.event_type!r}: it owns {sorted(set(self._topics))}")
+        key = event.key
         body = event.write()
         if len(body) > LARGEST_BODY:
             raise ValueError(
-                f"{event.event_type} of key {event.key!r} has {len(body)} bytes: at most {LARGEST_BODY} fit on a topic"
+                f"{event.event_type} of key {key!r} has {len(body)} bytes: at most {LARGEST_BODY} fit on a topic"
             )
-        named = (event.key, cause.correlation_id, cause.event_id, cause.actor, cause.traceparent)
-        size = sum(len((name or "").encode()) for name in named)
+        names = (key, cause.correlation_id, cause.event_id, cause.actor, cause.traceparent)
+        size = len("".join([name or "" for name in names]).encode())
         if size > LARGEST_NAMES:
             raise ValueError(f"{event.event_type}: key and origin have {size} bytes: at most {LARGEST_NAMES} fit")
         return (
             topic,
-            event.key,
+            key,
             new_id(),
             event.event_type,
             now,

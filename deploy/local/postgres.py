@@ -28,7 +28,7 @@ READY_WITHIN = 60.0
 
 SETTINGS = {
     "max_connections": "300",
-    "shared_buffers": "256MB",
+    "shared_buffers": "1GB",
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",

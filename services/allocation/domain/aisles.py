@@ -106,8 +106,10 @@ class Asking(NamedTuple):
     @property
     def from_day(self) -> dt.date:
         """No batch that expires earlier can serve it."""
+        if not self.wanted.min_days:
+            return self.wanted.alive_on
         try:
-            return self.wanted.alive_on + dt.timedelta(days=self.wanted.min_days or 0)
+            return self.wanted.alive_on + dt.timedelta(days=self.wanted.min_days)
         except OverflowError:
             # Beyond the calendar: only what never expires is good for so long.
             return dt.date.max
@@ -179,7 +181,7 @@ class Aisles:
                 along = merge(along, aisle.beside(stocks), key=ORDERS[aisle.strategy])
             made = plans[asking.demand_id] = walk(asking.wanted, along, rules)
             for stock, quantity in made.taken:
-                stocks[stock.spot] = stock._replace(quantity=stock.quantity - quantity)
+                stocks[stock.spot] = stock.without(quantity)
         return plans
 
     def used_up(self, asking: Asking, made: Plan) -> list[Stock]:

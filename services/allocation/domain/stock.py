@@ -40,6 +40,12 @@ class Stock(NamedTuple):
     held_for: str = ""
     promised: Decimal = Decimal(0)
 
+    def without(self, taken: Decimal) -> "Stock":
+        """What is left of it."""
+        # Field by field, which is several times cheaper than `_replace`, once for each share.
+        spot, batch_no, purpose, quantity, *others = self
+        return Stock(spot, batch_no, purpose, quantity - taken, *others)
+
     @property
     def use_by(self) -> dt.date:
         """The last day it may be used; `FOREVER` when none is known."""

@@ -80,4 +80,6 @@ def _rule_for(item_id: str, rules: Iterable[LifeRule]) -> LifeRule | None:
 
 
 def _stricter(one: int | None, other: int | None) -> int | None:
-    return max((least for least in (one, other) if least is not None), default=None)
+    if one is None or other is None:
+        return one if other is None else other
+    return max(one, other)
