@@ -94,7 +94,7 @@ def main() -> int:
     if unknown := sorted(set(asked.works) - set(KNOWN)):
         parser.error(f"{', '.join(unknown)}: there are {', '.join(KNOWN)}")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics are unknown for a moment, which is no news
-    # Who sends and listens keeps every message: a collector that walks them all again and again takes the services' core.
+    # Who sends and listens keeps every message: a collector that walks through all of them takes the services' core.
     gc.set_threshold(1_000_000, 50, 1_000)
     try:
         figures = uvloop.run(measured(asked.works))

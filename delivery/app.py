@@ -88,6 +88,8 @@ class Service:
 
     `gathers` are the seconds that the brokers may keep a message for it, so that it comes with those that follow: for
     one whom nobody waits for, since many small chunks cost others the processor. A queue is fetched at once.
+    Of a long queue it takes up to `side_by_side` chunks at once, each of partitions of its own: one decides while the
+    other waits for the database.
     `settings` are its own, beside `delivery.Settings`: they too are read from the environment, and refused at start.
     `metrics` are its own too, made with `registry=None`, and shown at `/metrics` beside those of the delivery layer;
     so are the gauges of its `survey`.
@@ -108,6 +110,7 @@ class Service:
     cannot_know: Sequence[str] = ()
     settings: Sequence[type[BaseSettings]] = ()
     gathers: float = 0.0
+    side_by_side: int = 1
     metrics: Sequence[Collector] = ()
     survey: Survey | None = None
 
@@ -180,6 +183,7 @@ class Runtime:
             metrics=self.metrics,
             pulses=self.pulses,
             gathers=service.gathers,
+            side_by_side=service.side_by_side,
             people_wait=lambda: self.gathering.is_called(),
         )
         self.gathering = Gathering(

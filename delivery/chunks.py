@@ -257,14 +257,15 @@ class Chunks:
             work = Work(db, self._clock())
             await hear_shared(work, (key for found in order if (key := found.arrival.key_text) is not None))
             fresh, parked = await self._sort_out(work, order, arrivals)
-            in_a_row = self._in_a_row_with(0 if fresh else sum(kind != "behind" for kind, _, _ in parked))
+            against = 0 if fresh else sum(kind != "behind" for kind, _, _ in parked)
+            self._in_a_row_with(against)
             if parked:
                 await park(work, parked)
             said = await self.handle(work, fresh)
         if said:
             self._said()
         # Only now: what was rolled back neither worked nor was parked.
-        self._parked_in_a_row = 0 if fresh else in_a_row
+        self._parked_in_a_row = 0 if fresh else self._parked_in_a_row + against
         for kind, _, _ in parked:
             self._metrics.parked.labels(kind).inc()
 
@@ -500,6 +501,5 @@ def _storable(text: str | None) -> str | None:
 
 def with_traceparent(envelope: Envelope, traceparent: str | None) -> Envelope:
     """The same envelope inside another span."""
-    # Field by field, which is several times cheaper than `_replace`, once for each message.
-    *before, _, person = envelope
-    return Envelope(*before, traceparent, person)
+    # Once for each message, and `_replace` is several times as dear.
+    return Envelope._make((*envelope[:-2], traceparent, envelope.person))

@@ -70,6 +70,7 @@ class Consumer:
         metrics: Metrics,
         pulses: Pulses,
         gathers: float = 0.0,
+        side_by_side: int = 1,
         people_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
@@ -80,6 +81,7 @@ class Consumer:
         self._metrics = metrics
         self._pulses = pulses
         self._gathers = gathers
+        self._side_by_side = side_by_side
         self._people_wait = people_wait
         self._busy = asyncio.Lock()
         self._client: AIOKafkaConsumer | None = None
@@ -173,12 +175,15 @@ class Consumer:
             # Without partitions (the group is being rebalanced) this waits for them, whatever its own time-out says.
             async with asyncio.timeout(_BROKER_SECONDS):
                 polled = await self._poll(consumer)
+                beside = await self._beside(consumer, polled)
             if not self._placed:
                 # Dealt anew during the poll: what it brought is read again from where the database stands.
                 continue
             if polled:
                 async with self._busy:
-                    await self._chunk(polled)
+                    ended = await asyncio.gather(*map(self._chunk, (polled, *beside)), return_exceptions=True)
+                for failure in filter(None, ended):
+                    raise failure
                 answered_at = time.monotonic()
                 self._unfetched, self._patience = {}, _ASKED_IN_VAIN
             elif time.monotonic() - answered_at > _ASK_SECONDS:
@@ -233,12 +238,34 @@ class Consumer:
             self._metrics.heard_again.inc(again)
             _log.warning("the group acknowledged more than the database knows: read again", messages=again)
 
-    async def _poll(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Any]]:
-        """The next records; one by one on the way to a record that the client cannot read, which is then parked."""
+    async def _beside(
+        self, consumer: AIOKafkaConsumer, polled: dict[TopicPartition, list[Any]]
+    ) -> list[dict[TopicPartition, list[Any]]]:
+        """What there is of other partitions, while chunks are full and nobody waits for an answer of this service.
+
+        A key has a partition of the same number on every topic: chunks that are taken at once share none.
+        """
+        chunks = [polled]
+        full = self._settings.chunk_records
+        while len(chunks) < self._side_by_side and sum(map(len, chunks[-1].values())) >= full == self.most_records():
+            taken = {partition.partition for chunk in chunks for partition in chunk}
+            others = [each for each in consumer.assignment() if each.partition not in taken]
+            if not others or not (more := await self._poll(consumer, others)):
+                break
+            chunks.append(more)
+        return chunks[1:]
+
+    async def _poll(
+        self, consumer: AIOKafkaConsumer, of: Sequence[TopicPartition] = ()
+    ) -> dict[TopicPartition, list[Any]]:
+        """The next records, waiting for some; what is there already `of` some partitions.
+
+        One by one on the way to a record that the client cannot read, which is then parked.
+        """
         if not self._one_by_one:
             try:
                 polled: dict[TopicPartition, list[Any]] = await consumer.getmany(
-                    timeout_ms=_POLL_MS, max_records=self.most_records()
+                    *of, timeout_ms=0 if of else _POLL_MS, max_records=self.most_records()
                 )
             except UnicodeDecodeError:
                 # The client lost what it had read before that record, so this consumer cannot go on.
@@ -416,11 +443,12 @@ class Consumer:
 
     async def _stand_still(self, stopped: Stopped) -> bool:
         """Too many parked in a row: keep the chunk, say so, and wait for a restart. Always False."""
-        self.problem = str(stopped)
         self._metrics.consumer_stopped.set(1)
-        _log.error("the consumer stopped", error=self.problem)
+        _log.error("the consumer stopped", error=str(stopped))
         while not self._stopping.is_set():
             self._beat()
+            # Again and again: what is taken beside it may have no problem.
+            self.problem = str(stopped)
             await self._pause(1.0)
         return False
 

@@ -39,10 +39,10 @@ class Speaker:
         """
         rows = [self._row(event, cause, work.now) for event, cause in said]
         if rows:
-            await work.lock({key for _, key, *_ in rows})
+            await work.lock({event.key for event, _ in said})
         await write_together(work.db, [NewRows("delivery.outbox", _COLUMNS, rows), *work.take_at_end(), *beside])
 
-    def _row(self, event: EventLike, cause: Envelope, now: dt.datetime) -> tuple[str, str, *tuple[object, ...]]:
+    def _row(self, event: EventLike, cause: Envelope, now: dt.datetime) -> tuple[object, ...]:
         topic = self._topics.get(event.event_type)
         if topic is None:
             raise ValueError(f"{self._source} may not say {event.event_type!r}: it owns {sorted(set(self._topics))}")

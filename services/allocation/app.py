@@ -33,4 +33,5 @@ service = Service(
     survey=SURVEY,
     # The ledger is followed in fewer, larger chunks; a demand that comes by message meanwhile waits so long at most.
     gathers=0.06,
+    side_by_side=2,
 )

@@ -1,14 +1,18 @@
 """Order per key is kept end to end: several producers, two relays, chunks that are retried, members that leave."""
 
 import asyncio
+import dataclasses
 import json
 import time
 import uuid
+from collections.abc import Sequence
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.partitioner import DefaultPartitioner
 
+from delivery import Announcements, Work, hears
 from tests.delivery.playground import Here, Playground, until
 from tests.delivery.toy import app as toy
 
@@ -47,6 +51,60 @@ async def test_a_chunk_that_is_retried_item_by_item_keeps_the_order_of_every_key
     expected = {f"bell{bell}": [n for n in range(150) if n % 3 == bell] for bell in range(3)}
     assert {name: await place.seen(name) for name in expected} == expected
     assert await place.announced() == expected
+
+
+async def test_a_long_queue_is_taken_side_by_side_and_every_key_keeps_its_order(place: Playground) -> None:
+    both = asyncio.Barrier(2)
+    met: list[set[str]] = []
+
+    @hears(toy.Rung)
+    async def count_together(work: Work, rungs: Sequence[toy.Rung]) -> Announcements:
+        if not met:
+            await asyncio.wait_for(both.wait(), 20)  # passed by two at once only
+            met.append(set())
+        met.append({rung.name for rung in rungs})
+        return await toy.count(work, rungs)
+
+    bells = [f"bell-{n}" for n in range(12)]
+    await place.ring(*((bell, n) for n in range(60) for bell in bells))
+    abreast = dataclasses.replace(toy.service, hears=(count_together,), side_by_side=2)
+    async with place.here(abreast, chunk_records=50):
+        await place.counted(60 * len(bells))
+    assert not met[1] & met[2], "a bell in both"
+    expected = {bell: [*range(60)] for bell in bells}
+    assert {bell: await place.seen(bell) for bell in bells} == expected
+    assert await place.announced() == expected
+
+
+async def test_what_stopped_is_told_although_what_is_taken_beside_it_goes_well(place: Playground) -> None:
+    partitions = [*range(place.settings.topic_partitions)]
+    bells = [f"bell-{n}" for n in range(60)]
+    broken = {bell for bell in bells if DefaultPartitioner()(bell.encode(), partitions, partitions) == 0}
+    await place.ring(*((bell, 1) for bell in bells))
+    goes_on = asyncio.Event()
+
+    @hears(toy.Rung)
+    async def count_most(work: Work, rungs: Sequence[toy.Rung]) -> Announcements:
+        if any(rung.name in broken for rung in rungs):
+            raise ZeroDivisionError("all of one partition")
+        await goes_on.wait()
+        return await toy.count(work, rungs)
+
+    abreast = dataclasses.replace(toy.service, hears=(count_most,), side_by_side=6)
+    async with place.here(abreast, chunk_records=5, parked_in_a_row=3, chunk_attempts=1) as here:
+
+        async def stopped() -> bool:
+            return "in a row" in (await here.waits_for()).get("consumer", "")
+
+        await until(stopped)
+        goes_on.set()
+
+        async def counted_beside() -> bool:
+            return await place.total() > 0
+
+        await until(counted_beside)
+        await until(stopped)
+        assert await place.total() <= 25, "nothing new is begun"
 
 
 async def test_another_relay_takes_over_within_a_second_of_a_death(place: Playground) -> None:

@@ -42,9 +42,8 @@ class Stock(NamedTuple):
 
     def without(self, taken: Decimal) -> "Stock":
         """What is left of it."""
-        # Field by field, which is several times cheaper than `_replace`, once for each share.
-        spot, batch_no, purpose, quantity, *others = self
-        return Stock(spot, batch_no, purpose, quantity - taken, *others)
+        # Once for each share, and `_replace` is several times as dear.
+        return Stock._make((*self[:3], self.quantity - taken, *self[4:]))
 
     @property
     def use_by(self) -> dt.date:
