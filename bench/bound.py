@@ -1,61 +1,117 @@
 """Our own bound: a bare loop from Kafka through PostgreSQL to Kafka, with no rule, no check and no validation.
 
-It reads chunks of the same size, writes the same number of rows with one `unnest` in one transaction a chunk, and sends
-the same number of messages of the same size. What a service loses against it is the price of its rules.
+It reads chunks of the same size, writes the very rows that the service wrote for these messages into tables of the same
+definition, with one `unnest` a table and one transaction a chunk, and sends as many messages of the same size. It reads
+nothing, decides nothing, and makes no JSON: what a service loses against it is the price of its rules.
 
-    python -m bench.bound BROKERS DSN GROUP FROM_TOPIC TO_TOPIC CHUNK ROWS_PER_LINE MESSAGES_PER_LINE BYTES
+    python -m bench.bound ORDER     an `Order` as JSON
 """
 
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from pydantic import BaseModel
+
+from bench.kept import kept_between
 
 
-async def run(
-    brokers: str, dsn: str, group: str, source: str, target: str, chunk: int, rows: float, messages: float, size: int
-) -> None:
+class Order(BaseModel):
+    """From which topic to which, in which group and chunks; the rows that a service wrote between two moments.
+
+    They were for so many `lines`; each of those is answered by so many `messages` of `size` bytes.
+    """
+
+    brokers: str
+    group: str
+    source: str
+    target: str
+    chunk: int = 500
+    dsn: str
+    service_dsn: str
+    since: int
+    until: int
+    lines: int
+    messages: float
+    size: int
+
+
+@dataclass
+class _Table:
+    """What is written to one table: its rows, and how many of them for each message."""
+
+    name: str
+    columns: dict[str, str]
+    rows: Sequence[Sequence[Any]]
+    share: float
+    written: int = 0
+    due: float = 0.0
+    insert: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = ", ".join(self.columns)
+        arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(self.columns.values(), start=1))
+        self.insert = f"INSERT INTO {self.name} ({names}) SELECT * FROM unnest({arrays})"
+
+    async def write(self, database: "asyncpg.Connection[asyncpg.Record]", messages: int) -> None:
+        self.due += self.share * messages
+        upto = min(len(self.rows), round(self.due))
+        if rows := self.rows[self.written : upto]:
+            await database.execute(self.insert, *(list(column) for column in zip(*rows, strict=True)))
+        self.written = upto
+
+
+_ANNOUNCED = """
+    INSERT INTO delivery.outbox (topic, key, event_id, event_type, said_at, correlation_id, body)
+    SELECT $1, key, event_id, 'bound.Said', now(), $1, $2 FROM unnest($3::text[], $4::uuid[]) AS new (key, event_id)
+"""
+
+
+async def run(order: Order) -> None:
     """Loop until SIGTERM."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    database = await asyncpg.connect(dsn)
-    await database.execute(
-        "CREATE TABLE IF NOT EXISTS bound_row (n bigint, key text, quantity numeric, body text, at timestamptz)"
-    )
+    kept = await kept_between(order.service_dsn, order.since, order.until)
+    tables = [_Table(each.name, each.columns, each.rows, len(each.rows) / order.lines) for each in kept]
+    database = await asyncpg.connect(order.dsn)
+    await database.execute("SET session_replication_role = replica")  # no foreign key is checked
     consumer = AIOKafkaConsumer(
-        source, bootstrap_servers=brokers, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False
+        order.source,
+        bootstrap_servers=order.brokers,
+        group_id=order.group,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
     )
-    producer = AIOKafkaProducer(bootstrap_servers=brokers, enable_idempotence=True, linger_ms=0, max_batch_size=262_144)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=order.brokers, enable_idempotence=True, linger_ms=0, max_batch_size=262_144
+    )
     await consumer.start()
     await producer.start()
-    body = b"x" * size
-    rows_due = messages_due = 0.0
+    body = b"x" * order.size
+    due = 0.0
     try:
         while not stopping.is_set():
-            polled = await consumer.getmany(timeout_ms=200, max_records=chunk)
+            polled = await consumer.getmany(timeout_ms=200, max_records=order.chunk)
             records = [record for part in polled.values() for record in part]
             if not records:
                 continue
-            rows_due += rows * len(records)
-            messages_due += messages * len(records)
-            numbers = list(range(int(rows_due)))
-            rows_due -= len(numbers)
-            await database.execute(
-                """
-                INSERT INTO bound_row (n, key, quantity, body, at)
-                SELECT n, $2, 7, $3, now() FROM unnest($1::bigint[]) AS n
-                """,
-                numbers,
-                records[0].key.decode(),
-                "y" * 100,
-            )
-            sent = []
-            for n in range(int(messages_due)):
-                sent.append(await producer.send(target, body, key=records[n % len(records)].key))  # noqa: PERF401
-            messages_due -= len(sent)
+            due += order.messages * len(records)
+            keys = [records[n % len(records)].key for n in range(int(due))]
+            due -= len(keys)
+            async with database.transaction():
+                for table in tables:
+                    await table.write(database, len(records))
+                if keys:
+                    said = [key.decode() for key in keys]
+                    await database.execute(_ANNOUNCED, order.target, body, said, [uuid4() for _ in keys])
+            sent = [await producer.send(order.target, body, key=key) for key in keys]
             await asyncio.gather(*sent)
             await consumer.commit()
     finally:
@@ -65,5 +121,4 @@ async def run(
 
 
 if __name__ == "__main__":
-    a = sys.argv[1:]
-    uvloop.run(run(a[0], a[1], a[2], a[3], a[4], int(a[5]), float(a[6]), float(a[7]), int(a[8])))
+    uvloop.run(run(Order.model_validate_json(sys.argv[1])))

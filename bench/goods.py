@@ -44,13 +44,16 @@ async def measure(run: Run) -> list[Figure]:
 
 
 class _Flow:
-    def __init__(self, mark: str, what: str, rate: float, batches: Load, rows: float, messages: float, size: int):
+    def __init__(
+        self, mark: str, what: str, rate: float, span: tuple[int, int], batches: Load, messages: float, size: int
+    ):
         self._mark, self._what, self._rate = mark, what, rate
-        self._batches = batches
-        self._rows, self._messages, self._size = rows, messages, size
+        self._span, self._batches = span, batches
+        self._messages, self._size = messages, size
 
     async def against_bound(self, stage: Stage, run: Run) -> Figure:
-        bound = await stage.bound(self._batches, rows=self._rows, messages=self._messages, size=self._size)
+        loads = [self._batches]
+        (bound,) = await stage.bound("inventory", *self._span, loads, messages=self._messages, size=self._size)
         run.say(f"{self._mark}: our bound is {bound:,.0f} batches/s, efficiency {self._rate / bound:.0%}")
         return figure(self._mark, self._what, self._rate, "batches/s", bound=bound, at_least=_GOAL)
 
@@ -59,20 +62,21 @@ async def _receive(stage: Stage, run: Run, mark: str, names: Sequence[str]) -> _
     """New batches over some items, 100 lines a receipt: each `BatchReceived` becomes a movement, a balance, a batch."""
     await stage.took("inventory", events.load(CATALOG, events.items(names)))
     batches = events.load(BATCHES, events.arrivals(names, _BATCHES, mark=mark))
-    before = await stage.rows_written("inventory")
+    since = await stage.moment("inventory")
     async with stage.listen(STOCK) as heard:
         began = time.perf_counter()
         sending = asyncio.create_task(stage.send(batches))
         ended = await heard.until(heard.count(_BOOKED, _BATCHES), seconds=120)
         await sending
     rate = _BATCHES / (ended - began)
-    rows = (await stage.rows_written("inventory") - before) / _BATCHES
     size = sum(len(each.body) for each in heard.heard) // len(heard.heard)
     messages = len(heard.heard) / _BATCHES
+    span = (since, await stage.moment("inventory"))
+    rows = await stage.rows_between("inventory", *span) / _BATCHES + messages
     run.say(f"{mark}: {rate:,.0f} batches/s; {rows:.1f} rows and {messages:.1f} messages of {size} bytes a batch")
     items = "one item" if len(names) == 1 else f"{len(names)} items"
     what = f"{_BATCHES:,} new batches of {items} into booked stock, 100 lines a receipt, Kafka to Kafka"
-    return _Flow(mark, what, rate, batches, rows, messages, size)
+    return _Flow(mark, what, rate, span, batches, messages, size)
 
 
 async def _w3(stage: Stage, run: Run) -> list[Figure]:
@@ -82,9 +86,9 @@ async def _w3(stage: Stage, run: Run) -> list[Figure]:
     await stage.call("receiving", _receipts("warm", 200), user="olivia", clients=8)
     figures = []
     for mark, clients, receipts in (("W3-1-client", 1, 300), ("W3", 8, 2_000)):
-        before = await stage.rows_written("receiving")
+        since = await stage.moment("receiving")
         result = await stage.call("receiving", _receipts(mark, receipts), user="olivia", clients=clients)
-        rows = (await stage.rows_written("receiving") - before) / receipts
+        rows = await stage.rows_between("receiving", since) / receipts + 2  # and its two announcements
         rate, (p50, p99) = receipts / result.seconds, percentiles(result)
         run.say(f"{mark}: {rate:,.0f} receipts/s by {clients} HTTP clients, p50 {p50:.1f} ms, p99 {p99:.1f} ms")
         what = f"one new batch a receipt, {clients} HTTP clients (p50 {p50:.1f} ms)"

@@ -21,11 +21,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from bench.bound import Order
 from bench.clients import Request, Result, Spec
+from bench.kept import moment, rows_between
 from contracts.event import Topic
 from contracts.topics import TOPICS
 from delivery import Settings
 from delivery.kafka import create_topics, open_producer
+from delivery.migrating import migrate
 from deploy.local.child import Child
 from deploy.local.issuer import ISSUER
 from deploy.local.ports import free_port
@@ -191,11 +194,13 @@ class Stage:
         finally:
             await connection.close()
 
-    async def rows_written(self, service: str) -> int:
-        """Rows inserted and updated in a service's database since its statistics began."""
-        async with self.database(service) as db:
-            await db.execute("SELECT pg_stat_force_next_flush()")
-            return int(await db.fetchval("SELECT sum(n_tup_ins + n_tup_upd) FROM pg_stat_user_tables"))
+    async def moment(self, service: str) -> int:
+        """Now, for `rows_between` and `bound`."""
+        return await moment(self.servers.dsn(service))
+
+    async def rows_between(self, service: str, since: int, until: int | None = None) -> int:
+        """Rows that a service wrote between two moments, or since one; announcements left out."""
+        return await rows_between(self.servers.dsn(service), since, until or await self.moment(service))
 
     # Our bounds
 
@@ -224,38 +229,55 @@ class Stage:
         finally:
             await endpoint.stop()
 
-    async def bound(self, load: Load, *, rows: float, messages: float, size: int) -> float:
-        """Messages a second of the bare loop: the same messages, as many rows and answers each of `size` bytes.
+    async def bound(
+        self, service: str, since: int, until: int, loads: Sequence[Load], *, messages: float, size: int
+    ) -> list[float]:
+        """Messages a second of the bare loop, load by load, with the rows that `service` wrote for all of them.
 
-        It starts idle, as the service did. Nothing else should run meanwhile: stop the services first.
+        That was between two moments. It sends so many `messages` of `size` bytes for each, and starts idle, as the
+        service did. Nothing else should run meanwhile: stop the services first.
         """
         self._bounds += 1
         name = f"bound{self._bounds}"
         dsn = await self.servers.create_database(name)
+        await migrate(dsn, f"services.{service}", f"batchwise_{service}")
         source = Topic(f"bound.in.v{self._bounds}", "The same messages.", (), foreign=True)
         target = Topic(f"bound.out.v{self._bounds}", "As many answers.", (), foreign=True)
         await create_topics(self._settings(), [source, target], client="bench")
-        answers = messages > 0
-        arguments = [
-            *(self.servers.kafka, dsn, self.prefix + name, self.prefix + source.name, self.prefix + target.name),
-            *("500", str(rows), str(messages), str(size)),
-        ]
-        loop = python(name, ["-m", "bench.bound", *arguments], self.folder)
+        order = Order(
+            brokers=self.servers.kafka,
+            group=self.prefix + name,
+            source=self.prefix + source.name,
+            target=self.prefix + target.name,
+            dsn=dsn,
+            service_dsn=self.servers.dsn(service),
+            since=since,
+            until=until,
+            lines=sum(len(load.messages) for load in loads),
+            messages=messages,
+            size=size,
+        )
+        loop = python(name, ["-m", "bench.bound", order.model_dump_json()], self.folder)
         loop.start()
+        rates = []
+        expected = 0.0
+
+        def came() -> bool:
+            return len(heard.heard) >= int(expected) - 1
+
         try:
             async with self.listen(target) as heard:
-                warm = Load(source, load.messages[: max(1, round(1 / messages) + 1 if answers else 1)])
-                await self.send(warm)
-                await heard.until(lambda: len(heard.heard) >= int(len(warm.messages) * messages), seconds=30)
-                heard.heard.clear()
-                began = time.perf_counter()
-                sending = asyncio.create_task(self.send(Load(source, load.messages)))
-                expected = int(len(load.messages) * messages) - 1
-                ended = await heard.until(lambda: len(heard.heard) >= expected, seconds=300)
-                await sending
+                warm = Load(source, loads[0].messages[: round(1 / messages) + 1])
+                for load in (warm, *loads):
+                    expected += len(load.messages) * messages
+                    began = time.perf_counter()
+                    sending = asyncio.create_task(self.send(Load(source, load.messages)))
+                    ended = await heard.until(came, seconds=300)
+                    await sending
+                    rates.append(len(load.messages) / (ended - began))
         finally:
             await loop.stop()
-        return len(load.messages) / (ended - began)
+        return rates[1:]
 
 
 async def _answers(port: int) -> bool:
