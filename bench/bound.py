@@ -33,7 +33,7 @@ class Order(BaseModel):
     group: str
     source: str
     target: str
-    chunk: int = 500
+    chunk: int
     dsn: str
     service_dsn: str
     since: int

@@ -249,6 +249,7 @@ class Stage:
             group=self.prefix + name,
             source=self.prefix + source.name,
             target=self.prefix + target.name,
+            chunk=self._settings().chunk_records,
             dsn=dsn,
             service_dsn=self.servers.dsn(service),
             since=since,

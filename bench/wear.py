@@ -9,9 +9,10 @@ async def wear_in(dsn: str) -> None:
     """Let the server make 2 GB of log files (WAL) and keep them, to be written over, and touch all its buffers.
 
     So many a server keeps by itself that has worked as hard for a while: what it may fill between two checkpoints
-    (`max_wal_size`). A new one makes each file of 16 MB when it is first needed, and every commit of every service waits for that: 45 ms
-    on the machine where README's figures were measured, after each 4,000 lines of W5. Memory that is touched for the
-    first time is found and cleared by the system first, which there took a third of the database's time.
+    (`max_wal_size`). A new one makes each file of 16 MB when it is first needed, and every commit of every service
+    waits for that: 45 ms on the machine where README's figures were measured, after each 4,000 lines of W5. Memory that
+    is touched for the first time is found and cleared by the system first, which there took a third of the database's
+    time.
     """
     database = await asyncpg.connect(dsn)
     try:

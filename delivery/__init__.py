@@ -41,6 +41,7 @@ from delivery.reading import Page, reading
 from delivery.rebuilding import Derived, Refold, Refolded, Rehear
 from delivery.security import Person, requires
 from delivery.settings import Settings
+from delivery.turns import in_turns
 
 __all__ = [
     "Announcement",
@@ -77,6 +78,7 @@ __all__ = [
     "does",
     "hears",
     "hears_foreign",
+    "in_turns",
     "main",
     "new_id",
     "problem_responses",

@@ -14,6 +14,7 @@ from delivery.failures import Stopped
 from delivery.handling import Announcements, EventHandler, EventLike, ForeignMessage, Said, TopicLike, Work, locked
 from delivery.outbox import Speaker
 from delivery.telemetry import Metrics, Tracing, carried, end_failed, followed, logged_under, traceparent_of
+from delivery.turns import in_turns
 
 Clock = Callable[[], dt.datetime]
 
@@ -237,19 +238,13 @@ class Chunks:
 
     async def take(self, arrivals: Sequence[Arrival]) -> None:
         """Let every arrival take effect once, or park what cannot, and commit. Raises whatever a handler raised."""
-        heard: list[Understood] = []
-        misunderstood: list[Misunderstood] = []
         order: list[Understood | Misunderstood] = []
-        for arrival in arrivals:
+        async for arrival in in_turns(arrivals):
             found = self._ears.understand(arrival)
             if found is None:
                 self._metrics.ignored.labels(self._ears.known_type(arrival)).inc()
             else:
                 order.append(found)
-                if isinstance(found, Understood):
-                    heard.append(found)
-                else:
-                    misunderstood.append(found)
         if not order:
             await self._pass_over(arrivals)
             return
@@ -352,7 +347,7 @@ class Chunks:
         try:
             for handler, wave in waves(heard):
                 given: list[tuple[object, Envelope]] = []
-                for each in wave:
+                async for each in in_turns(wave):
                     envelope = each.envelope
                     at = each.arrival.position
                     span = self._tracing.begin_hearing(

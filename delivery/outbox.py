@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from delivery.database import NewRows, Write, write_together
 from delivery.envelope import Envelope, new_id
 from delivery.handling import EventLike, Work
+from delivery.turns import in_turns
 
 LARGEST_BODY = 900_000
 """Bytes of one event's JSON; the brokers take 1 MiB with headers."""
@@ -37,7 +38,7 @@ class Speaker:
         What `work` left to be written at its end goes along, and what is to be written `beside`. Raises `ValueError`
         for an event of somebody else's topic or one that is too large.
         """
-        rows = [self._row(event, cause, work.now) for event, cause in said]
+        rows = [self._row(event, cause, work.now) async for event, cause in in_turns(said)]
         if rows:
             await work.lock({event.key for event, _ in said})
         await write_together(work.db, [NewRows("delivery.outbox", _COLUMNS, rows), *work.take_at_end(), *beside])

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = Field(
         default="json", description="One JSON object a line, or text for people."
     )
-    chunk_records: int = Field(default=500, ge=1, le=10_000, description="Messages in one transaction, at most.")
+    chunk_records: int = Field(default=250, ge=1, le=10_000, description="Messages in one transaction, at most.")
     chunk_attempts: int = Field(default=3, ge=1, le=20, description="Tries of one message before a bug is parked.")
     parked_in_a_row: int = Field(default=50, ge=1, le=100_000, description="Then the consumer stops.")
     session_timeout_ms: int = Field(default=10_000, ge=6_000, le=300_000, description="A silent consumer is dead then.")

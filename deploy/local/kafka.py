@@ -57,6 +57,10 @@ def one_node_settings(partitions: int = PARTITIONS) -> dict[str, str]:
         # A killed broker is let in again when its former self has been missed this long (default 9 s).
         "broker.session.timeout.ms": "4000",
         "broker.heartbeat.interval.ms": "500",
+        # It has no copy elsewhere, and on the disk of a database it must not keep all it has for the system's own time:
+        # half a minute's worth is written at once then, and every commit waits for it, 150 ms where that was measured.
+        "log.flush.interval.ms": "1000",
+        "log.flush.scheduler.interval.ms": "500",
         # Otherwise the first member of every group waits three seconds for company.
         "group.initial.rebalance.delay.ms": "0",
     }

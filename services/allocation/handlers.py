@@ -7,7 +7,7 @@ from contracts.integration import DemandRaised, DemandWithdrawn, ItemDefined, Pa
 from contracts.inventory import HoldLifted, HoldPlaced, IssueRefused, SiteDefined, StockMoved
 from contracts.receiving import BatchDatesCorrected
 from contracts.trace import BatchRecalled, BatchRecallLifted
-from delivery import Announcement, Announcements, Said, Work, hears
+from delivery import Announcement, Announcements, Said, Work, hears, in_turns
 from services.allocation.domain.terms import Demand
 from services.allocation.following import StockEvent, floor_of, follow, settle
 from services.allocation.promising import serve, serve_waiting
@@ -22,7 +22,10 @@ async def promise_stock(work: Work, demands: Sequence[DemandRaised]) -> Announce
     new = {demand.demand_id: demand for demand in reversed(demands) if demand.demand_id not in known}
     raised = [_demand(event) for event in demands if new.get(event.demand_id) is event]
     outcomes = await serve(work, store, raised, raised=True)
-    return [Said(event, new[outcome.demand.demand_id]) for outcome in outcomes for event in outcome.events()]
+    said: list[Announcement] = []
+    async for outcome in in_turns(outcomes):
+        said += [Said(event, new[outcome.demand.demand_id]) for event in outcome.events()]
+    return said
 
 
 @hears(DemandWithdrawn)

@@ -10,7 +10,7 @@ from contracts.allocation import DemandAllocated, DemandShort, PassedOverCode
 from contracts.allocation import PassedOver as PassedOverPart
 from contracts.allocation import Share as SharePart
 from contracts.values import Strategy
-from delivery import Work, new_id
+from delivery import Work, in_turns, new_id
 from services.allocation.domain.aisles import Aisles, Asking, Shelf
 from services.allocation.domain.orders import ORDERS
 from services.allocation.domain.planning import PassedOver, Plan, Wanted, plan
@@ -153,8 +153,9 @@ async def serve(
     kept = {} if raised else await store.shares_of(demand.demand_id for demand in demands)
     plans = await _plan(store, demands, wishes)
     outcomes: list[Outcome] = []
+    decided: list[NewPlan] = []
     reservations: list[NewReservation] = []
-    for demand in demands:
+    async for demand in in_turns(demands):
         made = plans[demand.demand_id]
         if not (raised or made.taken or demand.demand_id in anyway):
             continue
@@ -173,29 +174,13 @@ async def serve(
                     stock.expires_on,
                 )
             )
-        outcomes.append(
-            Outcome(
-                plan_id,
-                demand,
-                tuple(shares),
-                made,
-                terms.items.get(demand.item_id, _UNKNOWN_ITEM).sequence,
-                work.now,
-            )
-        )
+        sequence = terms.items.get(demand.item_id, _UNKNOWN_ITEM).sequence
+        inputs = inputs_of(wishes[demand.demand_id], made.considered)
+        decided.append(NewPlan(plan_id, demand, sequence, POLICY, inputs, outcome_of(made)))
+        outcomes.append(Outcome(plan_id, demand, tuple(shares), made, sequence, work.now))
     if outcomes:
         await store.promise(
-            [
-                NewPlan(
-                    outcome.plan_id,
-                    outcome.demand,
-                    outcome.sequence,
-                    POLICY,
-                    inputs_of(wishes[outcome.demand.demand_id], outcome.plan.considered),
-                    outcome_of(outcome.plan),
-                )
-                for outcome in outcomes
-            ],
+            decided,
             reservations,
             {outcome.demand.demand_id: outcome.plan.missing for outcome in outcomes},
             raised=demands if raised else (),
