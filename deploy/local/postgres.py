@@ -28,7 +28,7 @@ READY_WITHIN = 60.0
 
 SETTINGS = {
     "max_connections": "300",
-    "shared_buffers": "1GB",
+    "shared_buffers": "512MB",
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
