@@ -33,6 +33,7 @@ SETTINGS = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "max_wal_size": "2GB",
+    "backend_flush_after": "512kB",
     "min_wal_size": "1GB",  # log files that are kept to be written over: to make a new one holds up every commit
     "checkpoint_timeout": "15min",
     "timezone": "UTC",
