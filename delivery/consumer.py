@@ -32,7 +32,7 @@ _ASK_SECONDS = 2.0
 _ASKED_IN_VAIN = 3
 """So many times the brokers had records that the client did not fetch: then it is replaced. Each time twice as many."""
 _ACKNOWLEDGE_SECONDS = 0.2
-_RECORDS_BESIDE_PEOPLE = 15
+_RECORDS_BESIDE_PEOPLE = 10
 """Of a chunk, while people wait for answers of this service."""
 _HAND_OVER_SECONDS = 20.0
 
