@@ -18,7 +18,7 @@ from bench import goods, growth, gs1_parses, promising, tracing, whole
 from bench.figures import OUT, Figure, keep
 from bench.peers import DOUBLE_BOOKED, MEASURED_ON
 from bench.run import Run
-from bench.wear import wear_in
+from bench.wear import check_point, wear_in
 from deploy.local.faults import LocalFault
 from deploy.local.servers import Servers
 
@@ -47,6 +47,7 @@ async def measured(works: Sequence[str]) -> list[Figure]:
             run = Run(servers, folder, frozenset(works))
             for names, measure in GROUPS:
                 if run.wants(*names):
+                    await check_point(servers.postgres)
                     began = time.monotonic()
                     figures += await measure(run)
                     run.say(f"  ({', '.join(names)}: {time.monotonic() - began:.0f} s)")

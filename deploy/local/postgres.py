@@ -32,7 +32,7 @@ SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
-    "max_wal_size": "2GB",
+    "max_wal_size": "4GB",  # so that checkpoints come by the clock and not by the load
     "backend_flush_after": "512kB",
     "min_wal_size": "1GB",  # log files that are kept to be written over: to make a new one holds up every commit
     "checkpoint_timeout": "15min",
