@@ -199,7 +199,7 @@ class Stage:
         return await moment(self.servers.dsn(service))
 
     async def rows_between(self, service: str, since: int, until: int | None = None) -> int:
-        """Rows that a service wrote between two moments, or since one; announcements left out."""
+        """Rows that a service last wrote between two moments, or since one; announcements left out."""
         return await rows_between(self.servers.dsn(service), since, until or await self.moment(service))
 
     # Our bounds
@@ -232,7 +232,7 @@ class Stage:
     async def bound(
         self, service: str, since: int, until: int, loads: Sequence[Load], *, messages: float, size: int
     ) -> list[float]:
-        """Messages a second of the bare loop, load by load, with the rows that `service` wrote for all of them.
+        """Messages a second of the bare loop, load by load, with the rows that `service` wrote for all.
 
         That was between two moments. It sends so many `messages` of `size` bytes for each, and starts idle, as the
         service did. Nothing else should run meanwhile: stop the services first.

@@ -10,8 +10,8 @@ async def wear_in(dsn: str) -> None:
 
     So many a server keeps by itself that has worked as hard for a while: what it fills between two checkpoints. A new
     one makes each file of 16 MB when it is first needed, and every commit of every service waits for that: 45 ms on the
-    machine where README's figures were measured, after each 4,000 lines of W5. Memory that is touched for the first time
-    is found and cleared by the system first, which there took a third of the database's time.
+    machine where README's figures were measured, after each 4,000 lines of W5. Memory that is touched for the first
+    time is found and cleared by the system first, which there took a third of the database's time.
     """
     database = await asyncpg.connect(dsn)
     try:

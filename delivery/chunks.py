@@ -61,15 +61,19 @@ class Arrival(NamedTuple):
 
         A key that an index entry would not hold is named by its beginning and its digest.
         """
-        return None if self.key is None else _key_text(self.key)
+        if self.key is None:
+            return None
+        return _short_key_text(self.key) if len(self.key) <= LARGEST_KEY else _key_text(self.key)
 
 
-@functools.lru_cache(maxsize=10_000)
 def _key_text(key: bytes) -> str:
     text = storable(key.decode("utf-8", "backslashreplace"))
     if len(text.encode()) > LARGEST_KEY:
         return f"{text[:100]}… sha256:{hashlib.sha256(key).hexdigest()}"
     return text
+
+
+_short_key_text = functools.lru_cache(maxsize=10_000)(_key_text)
 
 
 class Understood(NamedTuple):
@@ -327,8 +331,8 @@ class Chunks:
                     fresh.append(found)
         return fresh, parked
 
-    def _in_a_row_with(self, parked: int) -> int:
-        """How many were parked in a row when `parked` more are; raises `Stopped` at the limit.
+    def _in_a_row_with(self, parked: int) -> None:
+        """Raise `Stopped` when with `parked` more the limit of those parked in a row is reached.
 
         What waits behind another message is not counted: it says nothing against the service.
         """
@@ -338,7 +342,6 @@ class Chunks:
                 f"{in_a_row} messages in a row had to be parked (limit {self._parked_limit}): "
                 "the consumer stops, since something is misconfigured"
             )
-        return in_a_row
 
     async def handle(self, work: Work, heard: Sequence[Understood]) -> int:
         """Call the handlers and write what they announce, as part of the caller's transaction; how much that is."""
@@ -399,9 +402,10 @@ class Chunks:
                     return
             # What an outsider says wrongly says nothing against this service, and must not keep it from the others.
             outsiders = isinstance(found, Understood) and isinstance(found.message, ForeignMessage) and kind != "bug"
-            in_a_row = self._parked_in_a_row if outsiders else self._in_a_row_with(1)
+            against = 0 if outsiders else 1
+            self._in_a_row_with(against)
             await park(work, [(kind, error, arrival)], attempts=attempts)
-        self._parked_in_a_row = in_a_row
+        self._parked_in_a_row += against
         self._metrics.parked.labels(kind).inc()
 
 

@@ -38,7 +38,7 @@ _HAND_OVER_SECONDS = 20.0
 
 
 class _HandOver(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not typed
-    """Before partitions go to another member, the chunk in work is finished; `dealt` is called for new ones."""
+    """Before partitions go to another member, what is in work is finished; `dealt` is called for new ones."""
 
     def __init__(self, finish: Callable[[], Awaitable[None]], dealt: Callable[[], None]) -> None:
         self._finish = finish
@@ -182,8 +182,11 @@ class Consumer:
             if polled:
                 async with self._busy:
                     ended = await asyncio.gather(*map(self._chunk, (polled, *beside)), return_exceptions=True)
-                for failure in filter(None, ended):
-                    raise failure
+                failures = [failure for failure in ended if failure is not None]
+                for failure in failures[1:]:
+                    _log.error("what was taken beside it failed too", error=repr(failure))
+                if failures:
+                    raise failures[0]
                 answered_at = time.monotonic()
                 self._unfetched, self._patience = {}, _ASKED_IN_VAIN
             elif time.monotonic() - answered_at > _ASK_SECONDS:
@@ -246,6 +249,8 @@ class Consumer:
         A key has a partition of the same number on every topic: chunks that are taken at once share none.
         """
         chunks = [polled]
+        if self._one_by_one:
+            return []
         full = self._settings.chunk_records
         while len(chunks) < self._side_by_side and sum(map(len, chunks[-1].values())) >= full == self.most_records():
             taken = {partition.partition for chunk in chunks for partition in chunk}
@@ -361,7 +366,7 @@ class Consumer:
             _log.warning("what took effect could not be acknowledged", error=str(error))
 
     async def _finish(self) -> None:
-        """Wait for the chunk in work, and acknowledge what took effect."""
+        """Wait for what is in work, and acknowledge what took effect."""
         async with self._busy:
             if self._client is not None:
                 await self._acknowledge(self._client)
