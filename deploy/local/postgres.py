@@ -33,7 +33,7 @@ SETTINGS = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "max_wal_size": "4GB",  # so that checkpoints come by the clock and not by the load
-    "backend_flush_after": "512kB",
+    "backend_flush_after": "512kB",  # not half a minute's pages at once, for which every commit would wait
     "min_wal_size": "1GB",  # log files that are kept to be written over: to make a new one holds up every commit
     "checkpoint_timeout": "15min",
     "timezone": "UTC",
