@@ -228,12 +228,12 @@ async def test_one_trace_runs_from_an_http_call_through_three_services_to_the_la
 
 
 async def test_chunks_are_small_while_people_wait_for_answers_and_whole_again_afterwards(here: Here) -> None:
-    consumer = here.runtime.consumer
-    assert consumer.most_records() == 500
+    consumer, whole = here.runtime.consumer, here.runtime.settings.chunk_records
+    assert consumer.most_records() == whole
     assert (await here.post("/rings", {"name": "a", "n": 1})).status_code == 201
-    assert consumer.most_records() == 15
+    assert consumer.most_records() == 10
 
     async def whole_again() -> bool:
-        return consumer.most_records() == 500
+        return consumer.most_records() == whole
 
     await until(whole_again, seconds=5)
