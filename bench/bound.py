@@ -1,4 +1,4 @@
-"""Our own bound: a bare loop from Kafka through PostgreSQL to Kafka, with no rule, no check and no validation.
+"""Our own bound: a bare loop from Kafka through PostgreSQL to Kafka, with no rule of ours and no validation.
 
 It reads chunks of the same size, writes the rows that the service last wrote for these messages into tables of the same
 definition (keys, indexes, CHECKs), with one `unnest` a table and one transaction a chunk, and sends as many messages of

@@ -1,4 +1,4 @@
-"""What a service wrote while something was measured: the rows of its tables by the transaction that wrote them.
+"""What a service wrote while something was measured: the rows of its tables by the transaction that wrote them last.
 
 The database's own counters (`pg_stat_user_tables`) are told late by whoever is busy; the rows themselves are not.
 """
